@@ -1,0 +1,28 @@
+"""jaxwave: differentiable wave propagation for JAX."""
+
+from jaxwave import grid, resample, storage, wavelets
+from jaxwave.dispatch import compiler_options
+from jaxwave.observe import CallbackState
+from jaxwave.propagators import PmlFrequencyWarning, SubstepWarning, scalar
+from jaxwave.results import RunInfo, ScalarResult, WaveState
+from jaxwave.storage import StorageError
+from jaxwave.survey import IGNORE_LOCATION
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "IGNORE_LOCATION",
+    "CallbackState",
+    "PmlFrequencyWarning",
+    "RunInfo",
+    "ScalarResult",
+    "StorageError",
+    "SubstepWarning",
+    "WaveState",
+    "compiler_options",
+    "grid",
+    "resample",
+    "scalar",
+    "storage",
+    "wavelets",
+]

@@ -1,0 +1,159 @@
+"""The padded grid and its absorbing faces.
+
+A wavefield lives on the *padded* grid: the model's cells, the cells of the perfectly matched layers (PML) around them,
+a halo of ``accuracy // 2`` zeros, and enough cells to make the last axis a multiple of 16 (vector loads stay aligned).
+The halo never changes, because the coefficient of the wave equation is zero there.
+
+A PML adds memory variables that differ from zero in the layer only, so they are kept in *slabs*: one for each face that
+has a layer, as thick as the layer and its stencil's reach, spanning the padded grid along the other axes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+ALIGNMENT = 16
+REFLECTION = 1e-3  # theoretical reflection coefficient at normal incidence that sets the strength of the layer
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Cells [start, stop) of one axis of the padded grid."""
+
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+
+@dataclasses.dataclass(frozen=True)
+class Slab:
+    """Where the memory variables of one absorbing face live, along that face's axis of the padded grid.
+
+    Attributes:
+        axis: Axis of the model (0 is the slowest).
+        side: 0 for the face at the first cell, 1 for the one at the last.
+        layer: Cells of the layer, where the profile differs from zero.
+        reach: Cells that the layer's memory influences through one difference.
+        extent: Cells held in memory: ``reach`` and the halo of one more difference.
+    """
+
+    axis: int
+    side: int
+    layer: Range
+    reach: Range
+    extent: Range
+
+    @property
+    def name(self) -> str:
+        return f"axis {self.axis}, {'last' if self.side else 'first'} face"
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Geometry of the padded grid. Static and hashable.
+
+    Attributes:
+        shape: Cells of the model region, without layers.
+        spacing: Cell size per axis, in metres (any unit, used consistently).
+        accuracy: Order of the spatial differences.
+        pml_width: Cells of the layer at each face: (first, last) of axis 0, of axis 1, ...
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    accuracy: int
+    pml_width: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def halo(self) -> int:
+        return self.accuracy // 2
+
+    @property
+    def faces(self) -> tuple[tuple[int, int], ...]:
+        """Layer widths as one (first, last) pair per axis."""
+        return tuple(zip(self.pml_width[::2], self.pml_width[1::2], strict=True))
+
+    @property
+    def interior(self) -> tuple[int, ...]:
+        """Cells of the model and its layers: what a full wavefield shows a user."""
+        return tuple(n + lo + hi for n, (lo, hi) in zip(self.shape, self.faces, strict=True))
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """Cells that are held in memory."""
+        sizes = [n + 2 * self.halo for n in self.interior]
+        sizes[-1] = math.ceil(sizes[-1] / ALIGNMENT) * ALIGNMENT
+        return tuple(sizes)
+
+    @property
+    def slabs(self) -> tuple[Slab, ...]:
+        """One slab for each face that has a layer."""
+        r, found = self.halo, []
+        for axis, (n, widths) in enumerate(zip(self.interior, self.faces, strict=True)):
+            for side, width in enumerate(widths):
+                if width == 0:
+                    continue
+                layer = Range(r, r + width) if side == 0 else Range(r + n - width, r + n)
+                reach = Range(max(r, layer.start - r), min(r + n, layer.stop + r))
+                found.append(Slab(axis, side, layer, reach, Range(reach.start - r, reach.stop + r)))
+        return tuple(found)
+
+    def slab_shape(self, slab: Slab, cells: Range) -> tuple[int, ...]:
+        """Shape of the padded grid with ``cells`` along the slab's axis."""
+        return tuple(cells.size if a == slab.axis else n for a, n in enumerate(self.padded))
+
+
+def pml_profile(width: int, spacing: float, dt: float, max_vel: float, pml_freq: float) -> tuple[np.ndarray, np.ndarray]:
+    """Profiles a and b of a complex-frequency-shifted convolutional PML, from the outer edge inwards.
+
+    The memory variable of a derivative D obeys psi' = b psi + a D, with b = exp(-(sigma + alpha) dt) and
+    a = sigma / (sigma + alpha) (b - 1); sigma grows quadratically to 3 max_vel ln(1000) / (2 L) over the width L, and
+    alpha falls linearly from pi pml_freq at the inner edge to 0 at the outer one (Roden and Gedney, 2000, Microw. Opt.
+    Technol. Lett. 27; Komatitsch and Martin, 2007, Geophysics 72; Pasalic and McGarry, 2010, SEG).
+
+    Returns:
+        a, b: float64 arrays [width].
+    """
+    depth = np.arange(width, 0, -1) / width
+    sigma = 3 * max_vel * math.log(1 / REFLECTION) / (2 * width * spacing) * depth**2
+    alpha = math.pi * pml_freq * (1 - depth)
+    b = np.exp(-(sigma + alpha) * dt)
+    return sigma / (sigma + alpha) * (b - 1), b
+
+
+def pml_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype: np.dtype) -> tuple[dict, ...]:
+    """Profiles of every slab, laid out for the update: a and b over the slab's ``extent`` and ``reach``.
+
+    They are operands of the compiled loop rather than constants in it, so that a new maximum speed compiles nothing.
+    """
+
+    def spread(profile: np.ndarray, slab: Slab, cells: Range) -> np.ndarray:
+        line = np.zeros(cells.size, dtype)
+        line[slab.layer.start - cells.start : slab.layer.stop - cells.start] = profile
+        return line.reshape([cells.size if a == slab.axis + 1 else 1 for a in range(grid.ndim + 1)])
+
+    profiles = []
+    for slab in grid.slabs:
+        a, b = pml_profile(slab.layer.size, grid.spacing[slab.axis], dt, max_vel, pml_freq)
+        if slab.side == 1:
+            a, b = a[::-1], b[::-1]
+        profiles.append(
+            {
+                "a_layer": spread(a, slab, slab.layer),
+                "a_reach": spread(a, slab, slab.reach),
+                "b_reach": spread(b, slab, slab.reach),
+                "a_extent": spread(a, slab, slab.extent),
+                "b_extent": spread(b, slab, slab.extent),
+            }
+        )
+    return tuple(profiles)

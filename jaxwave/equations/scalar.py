@@ -1,0 +1,235 @@
+"""The scalar wave equation with a convolutional PML.
+
+Continuous:  laplacian(u) - u_tt / v^2 = f.  Discrete, with c = v^2 dt^2, D and D2 the centred first and second
+differences along one axis, and the layer's profiles a and b (zero outside the layer):
+
+    psi[t+1]  = b psi[t]  + a D u[t]                       one psi and one zeta for each axis
+    zeta[t+1] = b zeta[t] + a (D2 u[t] + D psi[t+1])
+    G         = sum over axes of D2 u[t] + D psi[t+1] + zeta[t+1]
+    u[t+1]    = 2 u[t] - u[t-1] + c G + s[t]
+
+The only term that the gradient of c needs is G. With the adjoint state scaled by c, mu = c lambda, its recursion is
+
+    Z' = b Z + a mu        P' = b P + a D(mu + Z')        mu[t-1] = 2 mu[t] - mu[t+1] + c sum(D2 mu + D2 Z' + D P')
+
+the same main update with the same zero halo: the operator of the interior is self-adjoint up to the scaling.
+
+How the updates are written decides their speed tenfold in XLA on a CPU:
+
+* every update is elementwise in the array that it replaces, and stencils enter through one pad of their result, so
+  that XLA works in place and on all cores;
+* a result that has several users ends in a division by ``one`` (a traced 1), which makes it too expensive for XLA to
+  duplicate into its users; a duplicate would keep the old array alive and force a copy of it in every step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxwave import stencils
+from jaxwave.boundary import Grid, Range, Slab
+
+
+class ScalarState(NamedTuple):
+    """u[t], u[t-1] on the padded grid, and per slab psi over its extent and zeta over its reach; shots lead."""
+
+    u: jax.Array
+    u_previous: jax.Array
+    psi: tuple[jax.Array, ...]
+    zeta: tuple[jax.Array, ...]
+
+
+class ScalarAdjoint(NamedTuple):
+    """c lambda at two times, and per slab Z = a times the cotangent of zeta, P = -a times that of psi (extents)."""
+
+    mu: jax.Array
+    mu_next: jax.Array
+    z: tuple[jax.Array, ...]
+    p: tuple[jax.Array, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ScalarEquation:
+    """See the module's text. Coefficients are (c,), c [1 or shot, *padded], zero outside the interior."""
+
+    grid: Grid
+
+    # ---- geometry ----
+
+    def zero_state(self, n_shots: int, dtype) -> ScalarState:
+        grid = self.grid
+        u = jnp.zeros((n_shots, *grid.padded), dtype)
+        psi = tuple(jnp.zeros((n_shots, *grid.slab_shape(s, s.extent)), dtype) for s in grid.slabs)
+        zeta = tuple(jnp.zeros((n_shots, *grid.slab_shape(s, s.reach)), dtype) for s in grid.slabs)
+        return ScalarState(u, u, psi, zeta)
+
+    def terms_shape(self, x: ScalarState) -> tuple[jax.ShapeDtypeStruct, ...]:
+        return (jax.ShapeDtypeStruct(x.u.shape, x.u.dtype),)
+
+    def _d(self, x: jax.Array, slab: Slab, cells: Range, origin: int = 0) -> jax.Array:
+        """First difference along the slab's axis at ``cells``, of an array that begins at cell ``origin``."""
+        grid, axis = self.grid, slab.axis
+        return stencils.first_difference(
+            x, axis + 1, cells.start - origin, cells.size, grid.accuracy, grid.spacing[axis]
+        )
+
+    def _d2(self, x: jax.Array, slab: Slab, cells: Range, origin: int = 0) -> jax.Array:
+        grid, axis = self.grid, slab.axis
+        return stencils.second_difference(
+            x, axis + 1, cells.start - origin, cells.size, grid.accuracy, grid.spacing[axis]
+        )
+
+    def _pad(self, x: jax.Array, slab: Slab, cells: Range, into: Range) -> jax.Array:
+        """An array over ``cells`` of the slab's axis, padded with zeros to ``into``."""
+        config = [(0, 0, 0)] * x.ndim
+        config[slab.axis + 1] = (cells.start - into.start, into.stop - cells.stop, 0)
+        return lax.pad(x, x.dtype.type(0), config)
+
+    def _laplacian(self, u: jax.Array) -> jax.Array:
+        grid = self.grid
+        inner = stencils.laplacian(u, grid.halo, grid.interior, grid.accuracy, grid.spacing)
+        config = [(0, 0, 0)] + [
+            (grid.halo, total - n - grid.halo, 0) for total, n in zip(grid.padded, grid.interior, strict=True)
+        ]
+        return lax.pad(inner, u.dtype.type(0), config)
+
+    def _everywhere(self, slab: Slab) -> Range:
+        return Range(0, self.grid.padded[slab.axis])
+
+    # ---- forward ----
+
+    def step(self, m, operands, x, scatter, save):
+        (c,) = m
+        one, profiles, slabs = _one(c), operands["profiles"], self.grid.slabs
+        u, u_previous, psi, zeta = x
+        psi = tuple(
+            (p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.layer), s, s.layer, s.extent)) / one
+            for p, q, s in zip(profiles, psi, slabs, strict=True)
+        )
+        d_psi = [self._d(q, s, s.reach, s.extent.start) for q, s in zip(psi, slabs, strict=True)]
+        zeta = tuple(
+            (p["b_reach"] * z + p["a_reach"] * (self._d2(u, s, s.reach) + dq)) / one
+            for p, z, dq, s in zip(profiles, zeta, d_psi, slabs, strict=True)
+        )
+        g = self._laplacian(u)
+        for z, dq, s in zip(zeta, d_psi, slabs, strict=True):
+            g = g + self._pad(z + dq, s, s.reach, self._everywhere(s))
+        if save:
+            g = g / one
+        u_next = 2 * u - u_previous + c * g
+        for (dc,), (stored,) in scatter:
+            u_next = u_next + dc * stored
+        return ScalarState(u_next, u, psi, zeta), (g,)
+
+    def inject(self, operands, x, amplitudes):
+        cells = operands["sources"]
+        return x._replace(u=x.u.at[_index(cells)].add(amplitudes, mode="promise_in_bounds"))
+
+    def record(self, operands, x):
+        return x.u.at[_index(operands["receivers"])].get(mode="promise_in_bounds")
+
+    # ---- adjoint ----
+
+    def adjoint_step(self, m, operands, w):
+        (c,) = m
+        one, profiles, slabs = _one(c), operands["profiles"], self.grid.slabs
+        mu, mu_next, z, p = w
+        z = tuple(
+            (
+                q["b_extent"] * y
+                + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size)
+            )
+            / one
+            for q, y, s in zip(profiles, z, slabs, strict=True)
+        )
+        p = tuple(
+            (
+                q["b_extent"] * y
+                + self._pad(
+                    q["a_layer"] * (self._d(mu, s, s.layer) + self._d(zs, s, s.layer, s.extent.start)),
+                    s, s.layer, s.extent,
+                )
+            )
+            / one
+            for q, y, zs, s in zip(profiles, p, z, slabs, strict=True)
+        )  # fmt: skip
+        g = self._laplacian(mu)
+        for zs, ps, s in zip(z, p, slabs, strict=True):
+            inner = self._d2(zs, s, s.reach, s.extent.start) + self._d(ps, s, s.reach, s.extent.start)
+            g = g + self._pad(inner, s, s.reach, self._everywhere(s))
+        return ScalarAdjoint(2 * mu - mu_next + c * g, mu, z, p)
+
+    def adjoint_inject(self, m, operands, w, data):
+        index = _index(operands["receivers"])
+        return w._replace(mu=w.mu.at[index].add(_at(m[0], index) * data, mode="promise_in_bounds"))
+
+    def adjoint_record(self, m, operands, w):
+        index = _index(operands["sources"])
+        return _divide(w.mu.at[index].get(mode="promise_in_bounds"), _at(m[0], index))
+
+    def adjoint_start(self, m, operands, cotangent):
+        (c,) = m
+        u, u_previous, psi, zeta = cotangent
+        z, p = [], []
+        for q, cot_psi, cot_zeta, s in zip(operands["profiles"], psi, zeta, self.grid.slabs, strict=True):
+            ratio = _divide(q["a_extent"], q["b_extent"])
+            z.append(ratio * self._pad(cot_zeta, s, s.reach, s.extent))
+            p.append(-ratio * cot_psi)
+        return ScalarAdjoint(c * u, -c * u_previous, tuple(z), tuple(p))
+
+    def adjoint_finish(self, m, operands, w):
+        (c,) = m
+        psi, zeta = [], []
+        for q, z, p, s in zip(operands["profiles"], w.z, w.p, self.grid.slabs, strict=True):
+            ratio = _divide(q["b_extent"], q["a_extent"])
+            full = ratio * z
+            zeta.append(stencils.cells(full, s.axis + 1, s.reach.start - s.extent.start, s.reach.size))
+            psi.append(-ratio * p)
+        return ScalarState(_divide(w.mu, c), -_divide(w.mu_next, c), tuple(psi), tuple(zeta))
+
+    # ---- gradient ----
+
+    def gradient_start(self, m, w):
+        return (jnp.zeros_like(w.mu),)
+
+    def gradient_add(self, gradient, w, terms):
+        return (gradient[0] + w.mu * terms[0],)
+
+    def gradient_finish(self, m, gradient):
+        (c,) = m
+        total = gradient[0] if c.shape[0] > 1 or gradient[0].shape[0] == 1 else gradient[0].sum(0, keepdims=True)
+        return (_divide(total, c),)
+
+    # ---- for callbacks ----
+
+    def wavefields(self, x):
+        return {"wavefield_0": x.u, "wavefield_m1": x.u_previous}
+
+    def adjoint_wavefields(self, m, w):
+        return {"wavefield_0": _divide(w.mu, m[0]), "wavefield_m1": _divide(w.mu_next, m[0])}
+
+
+def _one(c: jax.Array) -> jax.Array:
+    """A one that the compiler cannot know to be one (see the module's text)."""
+    return 1 + 0 * c[(0,) * c.ndim]
+
+
+def _index(cells: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    """Index of [shot, ...] for padded cell numbers, one array [shot, point] per axis."""
+    return (jnp.arange(cells[0].shape[0])[:, None], *cells)
+
+
+def _at(c: jax.Array, index: tuple[jax.Array, ...]) -> jax.Array:
+    shot = index[0] if c.shape[0] > 1 else jnp.zeros_like(index[0])
+    return c.at[(shot, *index[1:])].get(mode="promise_in_bounds")
+
+
+def _divide(x: jax.Array, by: jax.Array) -> jax.Array:
+    """x / by where ``by`` differs from zero, else zero; safe under differentiation."""
+    safe = jnp.where(by == 0, 1, by)
+    return jnp.where(by == 0, 0, x / safe)

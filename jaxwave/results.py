@@ -1,0 +1,79 @@
+"""What a propagator returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+
+from jaxwave.storage.base import Storage
+from jaxwave.survey import Region
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class RunInfo:
+    """Static facts about a run.
+
+    Attributes:
+        step_ratio: Time steps of the loop per time step of the user (sub-steps).
+        inner_dt: Time step of the loop, in seconds.
+        max_vel: Maximum speed that the sub-steps and the absorbing layers were made for.
+        pml_freq: Frequency that the absorbing layers were made for, in Hz.
+        region: Part of the model that was used.
+        pml_width: Cells of absorbing layer at each face.
+        storage: Where a gradient keeps its wavefields.
+    """
+
+    step_ratio: int
+    inner_dt: float
+    max_vel: float
+    pml_freq: float
+    region: Region
+    pml_width: tuple[int, ...]
+    storage: Storage
+
+
+class WaveState(NamedTuple):
+    """Everything a run needs to go on exactly: pass it as ``initial_state``.
+
+    Attributes:
+        wavefield_0: [shot, *region with layers].
+        wavefield_m1: The same, one step of the loop earlier.
+        psi: Memory variables of the layers: one array for each face that has one, in the order of ``pml_width``.
+        zeta: The same.
+    """
+
+    wavefield_0: jax.Array
+    wavefield_m1: jax.Array
+    psi: tuple[jax.Array, ...]
+    zeta: tuple[jax.Array, ...]
+
+
+class ScalarResult(NamedTuple):
+    """Result of :func:`jaxwave.scalar`: a pytree, with the record last.
+
+    Attributes:
+        wavefield_0: Final wavefield [shot, *region with layers], at time nt dt.
+        wavefield_m1: Wavefield one step of the loop earlier.
+        psi: Memory variables of the absorbing layers.
+        zeta: The same.
+        is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
+            a propagator raises instead.
+        info: Static facts about the run.
+        receiver_amplitudes: [shot, receiver, nt].
+    """
+
+    wavefield_0: jax.Array
+    wavefield_m1: jax.Array
+    psi: tuple[jax.Array, ...]
+    zeta: tuple[jax.Array, ...]
+    is_finite: jax.Array
+    info: RunInfo
+    receiver_amplitudes: jax.Array
+
+    @property
+    def state(self) -> WaveState:
+        """The final state, to continue from."""
+        return WaveState(self.wavefield_0, self.wavefield_m1, self.psi, self.zeta)

@@ -1,0 +1,190 @@
+"""Compression of stored wavefields: small objects with ``encode``, ``decode`` and ``spec``.
+
+A codec turns one field [shot, ...] into a list of arrays ("leaves") and back, on the device, before anything is
+transferred. Leaves are always floating point, because a stored history has a tangent (second derivatives store one) and
+JAX gives integers none: 8-bit codes travel four to a float32 *word*, as bits. Two rules that every codec keeps: leaves of
+zeros decode to zeros, and a field that holds a NaN or an infinity decodes to one that is not finite.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Leaves = list[jax.Array]
+
+
+class Codec(Protocol):
+    """Lossless or lossy storage of one field. Frozen and hashable."""
+
+    def encode(self, field: jax.Array) -> Leaves:
+        """The arrays to be stored for ``field`` [shot, ...]."""
+
+    def decode(self, leaves: Leaves, shape: tuple[int, ...], dtype) -> jax.Array:
+        """The field of this shape and dtype from its stored arrays."""
+
+    def spec(self, shape: tuple[int, ...], dtype) -> list[jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the arrays that ``encode`` makes of such a field."""
+
+
+def stored_bytes(codec: Codec, shape: tuple[int, ...], dtype) -> int:
+    """Bytes that one field takes once encoded."""
+    return sum(math.prod(s.shape) * jnp.dtype(s.dtype).itemsize for s in codec.spec(shape, dtype))
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+    """No compression: every bit is kept."""
+
+    def encode(self, field):
+        return [field]
+
+    def decode(self, leaves, shape, dtype):
+        return leaves[0]
+
+    def spec(self, shape, dtype):
+        return [jax.ShapeDtypeStruct(shape, dtype)]
+
+
+@dataclasses.dataclass(frozen=True)
+class BFloat16:
+    """bfloat16: half the bytes of float32, its range, 8 significant bits."""
+
+    def encode(self, field):
+        return [field.astype(jnp.bfloat16)]
+
+    def decode(self, leaves, shape, dtype):
+        return leaves[0].astype(dtype)
+
+    def spec(self, shape, dtype):
+        return [jax.ShapeDtypeStruct(shape, jnp.bfloat16)]
+
+
+class _Blocks:
+    """What codecs with a scale per block share: a shot's cells, in memory order, cut into blocks of ``block`` cells."""
+
+    block: int
+
+    def _n_blocks(self, shape: tuple[int, ...]) -> int:
+        return math.ceil(math.prod(shape[1:]) / self.block)
+
+    def _split(self, field: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The field as [shot, blocks, block] and the largest magnitude of each block."""
+        n_shots, n_cells = field.shape[0], math.prod(field.shape[1:])
+        n_blocks = self._n_blocks(field.shape)
+        flat = field.reshape(n_shots, n_cells)
+        if n_blocks * self.block != n_cells:
+            flat = jnp.pad(flat, [(0, 0), (0, n_blocks * self.block - n_cells)])
+        blocks = flat.reshape(n_shots, n_blocks, self.block)
+        return blocks, jnp.abs(blocks).max(axis=2)
+
+    def _join(self, blocks: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        flat = blocks.reshape(shape[0], -1)
+        return flat[:, : math.prod(shape[1:])].reshape(shape)
+
+
+def _reciprocal(x: jax.Array) -> jax.Array:
+    """1 / x, and 0 where x is too small for that to be finite (such a block is stored as zeros)."""
+    usable = x >= 1024 * jnp.finfo(x.dtype).tiny
+    return jnp.where(usable | ~jnp.isfinite(x), 1 / jnp.where(usable | ~jnp.isfinite(x), x, 1), 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Int8(_Blocks):
+    """8 bits a cell: uniform quantization of each block to -127..127 of its largest magnitude.
+
+    The error of a cell is at most 1/254 of the largest magnitude in its block.
+
+    Attributes:
+        block: Cells that share a scale, a multiple of 4. Smaller blocks are more accurate and take more space:
+            8 + 32 / block bits a cell in float32.
+    """
+
+    block: int = 64
+
+    def __post_init__(self) -> None:
+        if self.block < 4 or self.block % 4:
+            raise ValueError(f"Int8 block must be a positive multiple of 4 cells; got {self.block}")
+
+    def encode(self, field):
+        blocks, largest = self._split(field)
+        codes = jnp.round(blocks * (127 * _reciprocal(largest))[:, :, None])
+        # Four codes to a word, cells a quarter of a block apart: each byte is then one contiguous vector operation.
+        quarters = codes.astype(jnp.int32).reshape(*codes.shape[:2], 4, self.block // 4) & 0xFF
+        words = quarters[:, :, 0] | quarters[:, :, 1] << 8 | quarters[:, :, 2] << 16 | quarters[:, :, 3] << 24
+        return [lax.bitcast_convert_type(words, jnp.float32), largest]
+
+    def decode(self, leaves, shape, dtype):
+        words = lax.bitcast_convert_type(leaves[0], jnp.int32)[:, :, None, :]
+        # Shift each byte to the top and back with its sign.
+        left = jnp.arange(24, -1, -8, dtype=jnp.int32)[None, None, :, None]
+        codes = lax.shift_right_arithmetic(jnp.left_shift(words, left), jnp.int32(24))
+        scale = leaves[1].astype(dtype) / 127
+        return self._join(codes.astype(dtype) * scale[:, :, None, None], shape)
+
+    def spec(self, shape, dtype):
+        grid = (shape[0], self._n_blocks(shape))
+        return [jax.ShapeDtypeStruct((*grid, self.block // 4), jnp.float32), jax.ShapeDtypeStruct(grid, dtype)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Float16(_Blocks):
+    """float16 scaled by block: half the bytes of float32, 11 significant bits.
+
+    Without the scale, wavefields of small amplitude would vanish below float16's range.
+
+    Attributes:
+        block: Cells that share a scale.
+    """
+
+    block: int = 256
+
+    def __post_init__(self) -> None:
+        if self.block < 1:
+            raise ValueError(f"Float16 block must be a positive number of cells; got {self.block}")
+
+    def encode(self, field):
+        blocks, largest = self._split(field)
+        return [(blocks * _reciprocal(largest)[:, :, None]).astype(jnp.float16), largest]
+
+    def decode(self, leaves, shape, dtype):
+        return self._join(leaves[0].astype(dtype) * leaves[1][:, :, None], shape)
+
+    def spec(self, shape, dtype):
+        grid = (shape[0], self._n_blocks(shape))
+        return [jax.ShapeDtypeStruct((*grid, self.block), jnp.float16), jax.ShapeDtypeStruct(grid, dtype)]
+
+
+CODECS: dict[str, Codec] = {"int8": Int8(), "bf16": BFloat16(), "f16": Float16()}
+
+
+def as_codec(compression: bool | str | Codec) -> Codec:
+    """The codec that ``storage_compression`` names.
+
+    Args:
+        compression: ``False`` (none), ``True`` (``"int8"``), a name in :data:`CODECS`, or a codec object.
+
+    Raises:
+        ValueError: If the name is unknown.
+        TypeError: If the object is not a codec.
+    """
+    if isinstance(compression, (bool, np.bool_)):
+        return CODECS["int8"] if compression else Raw()
+    if isinstance(compression, str):
+        if compression not in CODECS:
+            raise ValueError(
+                f"storage_compression={compression!r} is unknown; use False, True, "
+                f"{', '.join(map(repr, CODECS))} or a codec object from jaxwave.storage"
+            )
+        return CODECS[compression]
+    if not all(hasattr(compression, name) for name in ("encode", "decode", "spec")):
+        raise TypeError(
+            f"storage_compression must be a bool, a name or a codec with encode, decode and spec; got {compression!r}"
+        )
+    return compression

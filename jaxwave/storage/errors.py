@@ -1,0 +1,10 @@
+"""The error that storage raises."""
+
+from __future__ import annotations
+
+
+class StorageError(OSError):
+    """Stored wavefields could not be kept or given back.
+
+    The message says what was asked, what stood against it (with the path, where there is one), and the remedy.
+    """

@@ -1,0 +1,279 @@
+"""Every check of what a user passed, and its message: what was wrong, what was got, the limit and the remedy."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxwave.stencils import ACCURACIES
+from jaxwave.survey import IGNORE_LOCATION, Region, ignored
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """The value of an array as NumPy, also while it is being differentiated; None if it is traced."""
+    if isinstance(x, jax.core.Tracer):
+        x = lax.stop_gradient(x)
+    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+
+
+def surely_false(flag: Any) -> bool:
+    """Whether a flag is known, and false."""
+    value = concrete(flag)
+    return value is not None and not bool(value)
+
+
+# ---- arrays ----
+
+
+def real_array(name: str, x: Any) -> jax.Array:
+    """A float32 or float64 array.
+
+    Raises:
+        TypeError: If it is anything else; integers too, since they have no derivative.
+    """
+    if not hasattr(x, "dtype"):
+        x = np.asarray(x)
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"`{name}` must be a float32 or float64 array; got dtype {x.dtype}. Convert it, e.g. "
+            f"{name}.astype(jnp.float32)"
+        )
+    return jnp.asarray(x)
+
+
+def same_dtype(**arrays: jax.Array | None) -> jnp.dtype:
+    """The dtype that all given arrays share."""
+    found = {name: x.dtype for name, x in arrays.items() if x is not None}
+    if len(set(found.values())) > 1:
+        listed = ", ".join(f"{name} is {dtype}" for name, dtype in found.items())
+        raise TypeError(f"arrays of mixed dtypes: {listed}. Convert them to one dtype")
+    return next(iter(found.values()))
+
+
+def locations(name: str, x: Any) -> jax.Array | np.ndarray:
+    """An integer array [shot, point, axis]."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    if not np.issubdtype(x.dtype, np.integer):
+        raise TypeError(f"`{name}` must be an integer array of cell numbers; got dtype {x.dtype}. Use {name}.astype(int)")
+    if x.ndim != 3:
+        raise ValueError(f"`{name}` must have shape [shot, point, axis]; got shape {x.shape}")
+    return x
+
+
+def dimensions(v: jax.Array, grid_spacing: Any, placed: Sequence[Any], fields: Sequence[Any]) -> int:
+    """The number of space dimensions: from the locations, the spacing or initial wavefields, else the model's rank."""
+    for x in placed:
+        ndim = x.shape[-1]
+        break
+    else:
+        if not isinstance(grid_spacing, numbers.Real) and np.ndim(grid_spacing) == 1:
+            ndim = len(grid_spacing)
+        else:
+            ndim = fields[0].ndim - 1 if fields else v.ndim
+    if ndim not in (1, 2, 3):
+        raise ValueError(f"waves propagate in 1, 2 or 3 dimensions; the arguments say {ndim}")
+    if v.ndim not in (ndim, ndim + 1):
+        raise ValueError(
+            f"`v` must have {ndim} dimensions, or {ndim + 1} with one model per shot, to go with locations and spacing "
+            f"in {ndim} dimensions; got shape {v.shape}"
+        )
+    return ndim
+
+
+def shots(**arrays: Any) -> int:
+    """The number of shots, which all given arrays (shots leading) share; 1 if there are none."""
+    found = {name: x.shape[0] for name, x in arrays.items() if x is not None}
+    if len(set(found.values())) > 1:
+        listed = ", ".join(f"{name} has {n}" for name, n in found.items())
+        raise ValueError(f"the number of shots (first axis) differs: {listed}")
+    n_shots = next(iter(found.values()), 1)
+    if n_shots == 0:
+        raise ValueError(f"there must be at least one shot; got none in {', '.join(found)}")
+    return n_shots
+
+
+def model_shots(v: jax.Array, ndim: int, n_shots: int) -> None:
+    if v.ndim == ndim + 1 and v.shape[0] not in (1, n_shots):
+        raise ValueError(f"`v` has {v.shape[0]} models, but there are {n_shots} shots; give one model, or one per shot")
+    if 0 in v.shape:
+        raise ValueError(f"`v` must have at least one cell along each axis; got shape {v.shape}")
+
+
+def speed(v: jax.Array, max_vel: float | None) -> float:
+    """The maximum speed: ``max_vel``, or that of the model if its values are known.
+
+    Raises:
+        ValueError: If a speed is not finite and positive, if ``max_vel`` is below the model's maximum, or if it is
+            missing while ``v`` is traced.
+    """
+    if max_vel is not None:
+        max_vel = positive("max_vel", max_vel)
+    value = concrete(v)
+    if value is None:
+        if max_vel is None:
+            raise ValueError(
+                "`max_vel` is required where the values of `v` are not known (under jit, vmap or scan): the number of "
+                "sub-steps and the absorbing layers depend on it. Pass the largest speed that the model may reach"
+            )
+        return max_vel
+    low, high = float(value.min()), float(value.max())
+    if not (low > 0 and math.isfinite(high)):
+        bad = np.argwhere(~(np.isfinite(value) & (value > 0)))
+        where = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"`v` must be finite and positive; got {value[where]} at index {where} ({len(bad)} such cells)"
+        )
+    if max_vel is None:
+        return high
+    if high > max_vel * (1 + 1e-6):
+        raise ValueError(
+            f"`max_vel`={max_vel:g} is below the largest speed of `v`, {high:g}; the time step chosen for it may be "
+            f"unstable. Use max_vel>={high:g}, or leave it out"
+        )
+    return max_vel
+
+
+# ---- numbers ----
+
+
+def positive(name: str, x: Any) -> float:
+    if isinstance(x, jax.core.Tracer):
+        raise TypeError(f"`{name}` must be a number, not a traced value: it is part of the compiled program")
+    if not isinstance(x, numbers.Real) and np.ndim(x) != 0:
+        raise TypeError(f"`{name}` must be a number; got {x!r}")
+    x = float(x)
+    if not (math.isfinite(x) and x > 0):
+        raise ValueError(f"`{name}` must be positive and finite; got {x:g}")
+    return x
+
+
+def whole(name: str, x: Any, least: int) -> int:
+    if isinstance(x, bool) or not isinstance(x, numbers.Integral):
+        raise TypeError(f"`{name}` must be an integer; got {x!r}")
+    if x < least:
+        raise ValueError(f"`{name}` must be at least {least}; got {x}")
+    return int(x)
+
+
+def fraction(name: str, x: Any) -> float:
+    if not isinstance(x, numbers.Real) or not 0 <= float(x) <= 1:
+        raise ValueError(f"`{name}` must be a number from 0 to 1; got {x!r}")
+    return float(x)
+
+
+def spacing(grid_spacing: Any, ndim: int) -> tuple[float, ...]:
+    """One cell size per axis."""
+    if np.ndim(grid_spacing) == 0:
+        return (positive("grid_spacing", grid_spacing),) * ndim
+    values = tuple(positive("grid_spacing", h) for h in grid_spacing)
+    if len(values) != ndim:
+        raise ValueError(f"`grid_spacing` must be a number or {ndim} numbers, one per axis; got {len(values)}")
+    return values
+
+
+def accuracy(order: Any) -> int:
+    if order not in ACCURACIES:
+        raise ValueError(f"`accuracy` must be one of {ACCURACIES}; got {order!r}")
+    return int(order)
+
+
+def per_face(name: str, value: Any, ndim: int, optional: bool = False) -> tuple[int | None, ...]:
+    """A count of cells for each face, from one number or 2 * ndim of them."""
+    given = [value] * (2 * ndim) if np.ndim(value) == 0 else list(value)
+    if len(given) != 2 * ndim:
+        raise ValueError(
+            f"`{name}` must be one number or {2 * ndim} of them (first and last face of each axis, slowest axis first); "
+            f"got {len(given)}"
+        )
+    return tuple(None if optional and x is None else whole(name, x, 0) for x in given)
+
+
+def steps(nt: int | None, amplitudes: jax.Array | None) -> int:
+    """The number of time steps, from the amplitudes or from ``nt``."""
+    if amplitudes is None:
+        if nt is None:
+            raise ValueError("`nt`, the number of time steps, is required when there are no source_amplitudes")
+        return whole("nt", nt, 1)
+    if nt is not None and whole("nt", nt, 1) != amplitudes.shape[-1]:
+        raise ValueError(
+            f"`nt`={nt} contradicts source_amplitudes, which have {amplitudes.shape[-1]} time samples; leave nt out"
+        )
+    if amplitudes.shape[-1] == 0:
+        raise ValueError("source_amplitudes must have at least one time sample; got none")
+    return amplitudes.shape[-1]
+
+
+def divides(interval: int, nt: int) -> None:
+    if nt % interval:
+        near = [k for k in range(1, nt + 1) if nt % k == 0]
+        below, above = max(k for k in near if k < interval), min((k for k in near if k > interval), default=nt)
+        raise ValueError(
+            f"`model_gradient_sampling_interval`={interval} must divide the number of time steps, {nt}; use {below} or "
+            f"{above}"
+        )
+
+
+# ---- the survey ----
+
+
+def sources(amplitudes: jax.Array | None, places: Any | None) -> None:
+    if (amplitudes is None) != (places is None):
+        given, missing = ("source_amplitudes", "source_locations")[:: 1 if places is None else -1]
+        raise ValueError(f"`{given}` is given without `{missing}`; give both or neither")
+    if amplitudes is None:
+        return
+    if amplitudes.ndim != 3:
+        raise ValueError(f"`source_amplitudes` must have shape [shot, source, nt]; got shape {amplitudes.shape}")
+    if amplitudes.shape[:2] != places.shape[:2]:
+        raise ValueError(
+            f"`source_amplitudes` {amplitudes.shape} and `source_locations` {places.shape} must agree in shots and "
+            "sources (their first two axes)"
+        )
+    value = concrete(amplitudes)
+    if value is not None and not np.isfinite(value).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
+        raise ValueError(f"`source_amplitudes` must be finite; got {value[where]} at [shot, source, time] = {where}")
+
+
+def inside(name: str, places: Any | None, region: Region, ndim: int) -> None:
+    """Checks that concrete locations lie in the region."""
+    if places is None:
+        return
+    if places.shape[-1] != ndim:
+        raise ValueError(f"`{name}` must have {ndim} coordinates per location (its last axis); got shape {places.shape}")
+    value = concrete(places)
+    if value is None:
+        return
+    outside = ((value < np.asarray(region.start)) | (value >= np.asarray(region.stop))).any(-1) & ~ignored(value)
+    if outside.any():
+        shot, point = (int(i) for i in np.argwhere(outside)[0])
+        raise ValueError(
+            f"`{name}` of shot {shot}, index {point} is {value[shot, point].tolist()}, outside the region of cells "
+            f"{list(region.start)} to {[n - 1 for n in region.stop]} ({int(outside.sum())} such locations). Locations "
+            f"are cell numbers of the whole model, slowest axis first; use jaxwave.IGNORE_LOCATION ({IGNORE_LOCATION}) "
+            "in every coordinate to skip one"
+        )
+
+
+def region_choice(survey_pad: Any, origin: Any, ndim: int, has_fields: bool) -> None:
+    if survey_pad is not None and origin is not None:
+        raise ValueError("`survey_pad` and `origin` both choose the region; give one of them")
+    if origin is not None:
+        if not has_fields:
+            raise ValueError("`origin` places initial wavefields in the model, but none are given")
+        if len(origin) != ndim:
+            raise ValueError(f"`origin` must be {ndim} cell numbers, one per axis; got {origin!r}")
+
+
+def callbacks(frequency: Any, **functions: Any) -> int:
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise TypeError(f"`{name}` must be a function of one argument, a CallbackState; got {function!r}")
+    return whole("callback_frequency", frequency, 1)

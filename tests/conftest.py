@@ -1,0 +1,25 @@
+"""Settings and fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def marmousi() -> np.ndarray:
+    """P velocity of the Marmousi model in m/s, axes (z, x), 20 m cells; the test is skipped where there is none.
+
+    It is read from ``marmousi_vp.npy`` in the directory that the environment variable JAXWAVE_DATA names, or else in
+    ``shared/data`` beside the repository.
+    """
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    path = Path(os.environ.get("JAXWAVE_DATA", beside)) / "marmousi_vp.npy"
+    if not path.is_file():
+        pytest.skip(f"no {path.name}: set JAXWAVE_DATA to the directory that holds it")
+    return np.load(path)
