@@ -105,7 +105,7 @@ def _over_chunks(body, carry, series, chunks: _Chunks, interval: int, reverse: b
             return body(carry, 0, head[0], chunks.size)
         scanned = (jnp.arange(chunks.full), head)
         carry, out = lax.scan(lambda carry, x: body(carry, *x, chunks.size), carry, scanned, reverse=reverse)
-        return carry, out.reshape(-1, *out.shape[2:])
+        return carry, _merge_leading(out)
 
     def rest(carry):
         return body(carry, chunks.full, series[chunks.full * per :], chunks.rest)
@@ -127,7 +127,7 @@ def _over_entries(entry, carry, series, size: int, interval: int, reverse: bool)
     scanned = (jnp.arange(size), series.reshape(size, interval, *series.shape[1:]))
     unroll = 2 if interval % 2 and size > 1 else 1
     carry, out = lax.scan(lambda carry, x: entry(carry, *x), carry, scanned, reverse=reverse, unroll=unroll)
-    return carry, out.reshape(-1, *out.shape[2:])
+    return carry, _merge_leading(out)
 
 
 def _over_unstored(step, carry, series, reverse: bool):
@@ -145,6 +145,11 @@ def _put_entry(chunk, leaves, j):
 
 def _get_entry(chunk, j):
     return [lax.dynamic_index_in_dim(c, j, 0, keepdims=False) for c in chunk]
+
+
+def _merge_leading(x):
+    """The first two axes as one (not reshape(-1): there may be no points, hence no elements)."""
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
 
 
 def _join(first, others):

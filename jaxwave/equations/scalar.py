@@ -105,7 +105,7 @@ class ScalarEquation:
 
     def step(self, m, operands, x, scatter, save):
         (c,) = m
-        one, profiles, slabs = _one(c), operands["profiles"], self.grid.slabs
+        one, profiles, slabs = _one(c, self.grid.halo), operands["profiles"], self.grid.slabs
         u, u_previous, psi, zeta = x
         psi = tuple(
             (p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.layer), s, s.layer, s.extent)) / one
@@ -137,7 +137,7 @@ class ScalarEquation:
 
     def adjoint_step(self, m, operands, w):
         (c,) = m
-        one, profiles, slabs = _one(c), operands["profiles"], self.grid.slabs
+        one, profiles, slabs = _one(c, self.grid.halo), operands["profiles"], self.grid.slabs
         mu, mu_next, z, p = w
         z = tuple(
             (
@@ -214,9 +214,9 @@ class ScalarEquation:
         return {"wavefield_0": _divide(w.mu, m[0]), "wavefield_m1": _divide(w.mu_next, m[0])}
 
 
-def _one(c: jax.Array) -> jax.Array:
-    """A one that the compiler cannot know to be one (see the module's text)."""
-    return 1 + 0 * c[(0,) * c.ndim]
+def _one(c: jax.Array, halo: int) -> jax.Array:
+    """A one that the compiler cannot know to be one (see the module's text): from a cell that is not padding."""
+    return 1 + 0 * c[(0,) + (halo,) * (c.ndim - 1)]
 
 
 def _index(cells: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:

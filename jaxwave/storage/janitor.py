@@ -35,9 +35,8 @@ _OUR_NAME = re.compile(PREFIX + "[a-z0-9_]{8}")
 SWEEP_INTERVAL = 10.0  # seconds; a history takes a directory of its own and should not list a crowded one every time
 ORPHAN_AGE = 3600.0  # seconds after which a directory without a lock was left by a process killed while making it
 
-# Reads "+ name" and "- name"; the names are free of blanks and are decoded by printf %b.
+# Reads "+ name" and "- name"; the names are free of blanks and wildcards, and printf %b decodes them.
 _WATCHER = f"""
-set -f
 exec 3<&0
 (
   left=
