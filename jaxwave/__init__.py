@@ -2,6 +2,7 @@
 
 from jaxwave import grid, resample, storage, wavelets
 from jaxwave.dispatch import compiler_options
+from jaxwave.memory import MemoryEstimate, estimate_memory
 from jaxwave.observe import CallbackState
 from jaxwave.propagators import PmlFrequencyWarning, SubstepWarning, scalar
 from jaxwave.results import RunInfo, ScalarResult, WaveState
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     "IGNORE_LOCATION",
     "CallbackState",
+    "MemoryEstimate",
     "PmlFrequencyWarning",
     "RunInfo",
     "ScalarResult",
@@ -20,6 +22,7 @@ __all__ = [
     "SubstepWarning",
     "WaveState",
     "compiler_options",
+    "estimate_memory",
     "grid",
     "resample",
     "scalar",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -37,7 +38,7 @@ class PmlFrequencyWarning(UserWarning):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Setup:
+class Setup:
     """What is static about a call, before the storage policy. Hashable."""
 
     grid: Grid
@@ -51,10 +52,10 @@ class _Setup:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Problem:
+class Problem:
     """A checked call: static setup, plan and info; and its arrays."""
 
-    setup: _Setup
+    setup: Setup
     plan: Plan
     info: RunInfo
     arrays: dict[str, Any]
@@ -155,7 +156,14 @@ def scalar(
     return run(describe(**locals()))
 
 
-def describe(**arguments: Any) -> _Problem:
+def with_defaults(*args: Any, **arguments: Any) -> dict[str, Any]:
+    """The arguments of :func:`scalar` by name, with the defaults of those left out."""
+    bound = inspect.signature(scalar).bind(*args, **arguments)
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def describe(**arguments: Any) -> Problem:
     """Checks the arguments of :func:`scalar` and settles everything static about the call."""
     a = SimpleNamespace(**arguments)
     storage = _storage(a)
@@ -163,6 +171,7 @@ def describe(**arguments: Any) -> _Problem:
     if a.initial_state is not None:
         if any(f is not None for f in fields.values()):
             raise ValueError("`initial_state` and the initial wavefields exclude each other; give one of them")
+        validate.state(a.initial_state, WaveState._fields)
         fields = {"wavefield_0": a.initial_state.wavefield_0, "wavefield_m1": a.initial_state.wavefield_m1}
     fields = {name: None if f is None else validate.real_array(name, f) for name, f in fields.items()}
     given_fields = [f for f in fields.values() if f is not None]
@@ -175,6 +184,7 @@ def describe(**arguments: Any) -> _Problem:
     validate.sources(amplitudes, sources)
     placed = [x for x in (sources, receivers) if x is not None]
     ndim = validate.dimensions(v, a.grid_spacing, placed, given_fields)
+    validate.field_ranks(ndim, **fields)
     n_shots = validate.shots(source_amplitudes=amplitudes, receiver_locations=receivers, **fields)
     if v.ndim == ndim + 1 and not placed and not given_fields:
         n_shots = v.shape[0]
@@ -193,7 +203,7 @@ def describe(**arguments: Any) -> _Problem:
     resampling = (
         ("freq_taper_frac", validate.fraction("freq_taper_frac", a.freq_taper_frac)),
         ("time_pad_frac", validate.fraction("time_pad_frac", a.time_pad_frac)),
-        ("time_taper", bool(a.time_taper)),
+        ("time_taper", validate.flag("time_taper", a.time_taper)),
     )
     every = validate.callbacks(
         a.callback_frequency, forward_callback=a.forward_callback, backward_callback=a.backward_callback
@@ -202,7 +212,7 @@ def describe(**arguments: Any) -> _Problem:
     _tell_substeps(step_ratio, dt, max_vel, spacing)
 
     geometry = Grid(region.shape, spacing, validate.accuracy(a.accuracy), widths)
-    setup = _Setup(geometry, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
+    setup = Setup(geometry, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
     observer = None
     if a.forward_callback or a.backward_callback:
         observer = Observer(a.forward_callback, a.backward_callback, every, step_ratio, nt, dt)
@@ -211,12 +221,13 @@ def describe(**arguments: Any) -> _Problem:
     memory = (a.initial_state.psi, a.initial_state.zeta) if a.initial_state is not None else None
     arrays = dict(
         v=v, amplitudes=amplitudes, sources=sources, receivers=receivers,
-        fields=_checked_fields(fields, geometry, n_shots), memory=_checked_memory(memory, geometry, n_shots),
+        fields=_checked_fields(fields, geometry, n_shots, memory is not None),
+        memory=_checked_memory(memory, geometry, n_shots, v.dtype),
     )  # fmt: skip
-    return _Problem(setup, plan, info, arrays)
+    return Problem(setup, plan, info, arrays)
 
 
-def run(problem: _Problem) -> ScalarResult:
+def run(problem: Problem) -> ScalarResult:
     """Runs a checked call."""
     setup, info = problem.setup, problem.info
     m, operands, weights, amplitudes, x = _prepare(setup, problem.arrays)
@@ -238,7 +249,7 @@ def run(problem: _Problem) -> ScalarResult:
 
 def _storage(a: SimpleNamespace) -> Storage:
     codec = as_codec(a.storage_compression)
-    storage = as_storage(a.storage_mode, str(a.storage_path), codec)
+    storage = as_storage(a.storage_mode, validate.path("storage_path", a.storage_path), codec)
     if storage is a.storage_mode and a.storage_compression is not False:
         raise ValueError(
             "`storage_compression` is given together with a storage object, which has its own codec; write e.g. "
@@ -302,8 +313,9 @@ def _tell_substeps(step_ratio: int, dt: float, max_vel: float, spacing: Sequence
         )  # fmt: skip
 
 
-def _checked_fields(fields, geometry: Grid, n_shots: int):
+def _checked_fields(fields, geometry: Grid, n_shots: int, of_state: bool):
     """Initial wavefields on the region with its layers."""
+    whose = "`initial_state` belongs to another grid or other layers: its " if of_state else ""
     padded = {}
     for name, field in fields.items():
         if field is None:
@@ -312,14 +324,14 @@ def _checked_fields(fields, geometry: Grid, n_shots: int):
             field = jnp.pad(field, [(0, 0), *geometry.faces])
         elif field.shape != (n_shots, *geometry.interior):
             raise ValueError(
-                f"`{name}` must have shape {(n_shots, *geometry.shape)} (shots and region), or "
+                f"{whose}`{name}` must have shape {(n_shots, *geometry.shape)} (shots and region), or "
                 f"{(n_shots, *geometry.interior)} with the absorbing layers; got {field.shape}"
             )
         padded[name] = field
     return padded
 
 
-def _checked_memory(memory, geometry: Grid, n_shots: int):
+def _checked_memory(memory, geometry: Grid, n_shots: int, dtype):
     if memory is None:
         return None
     expected = [(n_shots, *_layer_shape(geometry, slab)) for slab in geometry.slabs]
@@ -330,6 +342,8 @@ def _checked_memory(memory, geometry: Grid, n_shots: int):
                 f"`initial_state` belongs to another grid or other layers: its memory variables have shapes {got}, "
                 f"this run needs {expected}"
             )
+        for x in part:
+            validate.same_dtype(v=jax.ShapeDtypeStruct((), dtype), **{"a memory variable of initial_state": x})
     return memory
 
 
@@ -342,7 +356,7 @@ def _profiles(geometry: Grid, dt: float, max_vel: float, pml_freq: float, dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _prepare(setup: _Setup, arrays: dict[str, Any]):
+def _prepare(setup: Setup, arrays: dict[str, Any]):
     """Coefficients, constants, injected amplitudes [nt, shot, source] and first state of the loop."""
     geometry, v = setup.grid, arrays["v"]
     c = _coefficient(setup, v)
@@ -362,7 +376,7 @@ def _prepare(setup: _Setup, arrays: dict[str, Any]):
     return (c,), operands, receivers.weight, amplitudes, _first_state(setup, arrays)
 
 
-def _coefficient(setup: _Setup, v: jax.Array) -> jax.Array:
+def _coefficient(setup: Setup, v: jax.Array) -> jax.Array:
     """c = v^2 dt^2 on the padded grid [1 or shot, ...]: replicated into the layers, zero in the halo."""
     geometry = setup.grid
     if v.ndim == geometry.ndim:
@@ -372,7 +386,7 @@ def _coefficient(setup: _Setup, v: jax.Array) -> jax.Array:
     return _to_padded(geometry, (v * setup.inner_dt) ** 2)
 
 
-def _first_state(setup: _Setup, arrays: dict[str, Any]) -> ScalarState:
+def _first_state(setup: Setup, arrays: dict[str, Any]) -> ScalarState:
     geometry = setup.grid
     x = ScalarEquation(geometry).zero_state(setup.n_shots, arrays["v"].dtype)
     fields, memory = arrays["fields"], arrays["memory"]
@@ -391,7 +405,7 @@ def _first_state(setup: _Setup, arrays: dict[str, Any]) -> ScalarState:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _finish(setup: _Setup, weights: jax.Array, data: jax.Array, x: ScalarState):
+def _finish(setup: Setup, weights: jax.Array, data: jax.Array, x: ScalarState):
     """Records [shot, receiver, nt], the user's view of the final state, and whether it is finite."""
     geometry = setup.grid
     records = downsample(jnp.moveaxis(data, 0, 2), setup.step_ratio, **dict(setup.resampling))

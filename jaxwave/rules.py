@@ -101,6 +101,12 @@ def _unobserved(plan: Plan) -> Plan:
     return dataclasses.replace(plan, observer=None)
 
 
+def _linearised(plan: Plan) -> Plan:
+    """The plan of a run of tangents: the forward callback does not see them; the backward one sees their transpose."""
+    observer = plan.observer and dataclasses.replace(plan.observer, forward=None)
+    return dataclasses.replace(plan, observer=observer)
+
+
 def _refuse_history_transpose():
     raise NotImplementedError(
         "reverse-mode differentiation of a derivative of a propagator is not available: its history would have to be "
@@ -184,7 +190,7 @@ def _run_jvp(primals, tangents, *, tree, plan, save):
         if not _all_zero(history_dot):
             pairs.append((_instantiate(history_dot), dm))
     tangent = RunInputs(inputs.m, inputs.operands, pairs, _instantiate(dots.amplitudes), _instantiate(dots.state))
-    out_dot = _bind_run(tangent, _unobserved(plan), save)
+    out_dot = _bind_run(tangent, _linearised(plan), save)
     return _flat(*(out if save else out[:2])), _flat(*out_dot)
 
 

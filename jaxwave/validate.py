@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import dtypes, lax
 
 from jaxwave.stencils import ACCURACIES
 from jaxwave.survey import IGNORE_LOCATION, Region, ignored
@@ -32,20 +33,31 @@ def surely_false(flag: Any) -> bool:
 # ---- arrays ----
 
 
-def real_array(name: str, x: Any) -> jax.Array:
-    """A float32 or float64 array.
+def real_array(name: str, x: Any) -> jax.Array | np.ndarray:
+    """A float32 or float64 array. What is not a JAX array yet stays with NumPy, so that its values are known under jit.
 
     Raises:
         TypeError: If it is anything else; integers too, since they have no derivative.
     """
-    if not hasattr(x, "dtype"):
-        x = np.asarray(x)
+    x = _array(name, x)
     if x.dtype not in (np.float32, np.float64):
         raise TypeError(
             f"`{name}` must be a float32 or float64 array; got dtype {x.dtype}. Convert it, e.g. "
             f"{name}.astype(jnp.float32)"
         )
-    return jnp.asarray(x)
+    return x if isinstance(x, jax.Array) else np.asarray(x, dtypes.canonicalize_dtype(x.dtype))
+
+
+def _array(name: str, x: Any) -> Any:
+    """``x`` if it is an array already, of NumPy or JAX; else one made of it."""
+    if hasattr(x, "dtype"):
+        return x
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` cannot be made into an array ({error}); give all its parts the same length"
+        ) from None
 
 
 def same_dtype(**arrays: jax.Array | None) -> jnp.dtype:
@@ -58,33 +70,45 @@ def same_dtype(**arrays: jax.Array | None) -> jnp.dtype:
 
 
 def locations(name: str, x: Any) -> jax.Array | np.ndarray:
-    """An integer array [shot, point, axis]."""
-    x = x if hasattr(x, "dtype") else np.asarray(x)
+    """An integer array [shot, point, axis], of at least 32 bits so that cell numbers can be added to it."""
+    x = _array(name, x)
     if not np.issubdtype(x.dtype, np.integer):
-        raise TypeError(f"`{name}` must be an integer array of cell numbers; got dtype {x.dtype}. Use {name}.astype(int)")
+        raise TypeError(
+            f"`{name}` must be an integer array of cell numbers; got dtype {x.dtype}. Use {name}.astype(int)"
+        )
     if x.ndim != 3:
         raise ValueError(f"`{name}` must have shape [shot, point, axis]; got shape {x.shape}")
-    return x
+    if x.dtype in (np.int32, np.int64):
+        return x
+    return x.astype(np.int32) if isinstance(x, jax.Array) else x.astype(np.int64)
 
 
 def dimensions(v: jax.Array, grid_spacing: Any, placed: Sequence[Any], fields: Sequence[Any]) -> int:
     """The number of space dimensions: from the locations, the spacing or initial wavefields, else the model's rank."""
-    for x in placed:
-        ndim = x.shape[-1]
-        break
+    if placed:
+        ndim, source = placed[0].shape[-1], f"locations have {placed[0].shape[-1]} coordinates (their last axis)"
+    elif _is_many(grid_spacing):
+        ndim, source = len(grid_spacing), f"`grid_spacing` has {len(grid_spacing)} values"
+    elif fields:
+        ndim, source = fields[0].ndim - 1, f"initial wavefields have shape {fields[0].shape}, shots first"
     else:
-        if not isinstance(grid_spacing, numbers.Real) and np.ndim(grid_spacing) == 1:
-            ndim = len(grid_spacing)
-        else:
-            ndim = fields[0].ndim - 1 if fields else v.ndim
+        ndim, source = v.ndim, f"`v` has shape {v.shape}"
     if ndim not in (1, 2, 3):
-        raise ValueError(f"waves propagate in 1, 2 or 3 dimensions; the arguments say {ndim}")
+        raise ValueError(f"waves propagate in 1, 2 or 3 dimensions; {source}")
     if v.ndim not in (ndim, ndim + 1):
         raise ValueError(
-            f"`v` must have {ndim} dimensions, or {ndim + 1} with one model per shot, to go with locations and spacing "
-            f"in {ndim} dimensions; got shape {v.shape}"
+            f"`v` must have {ndim} dimensions, or {ndim + 1} with one model per shot, because {source}; got shape "
+            f"{v.shape}"
         )
     return ndim
+
+
+def field_ranks(ndim: int, **fields: Any) -> None:
+    for name, x in fields.items():
+        if x is not None and x.ndim != ndim + 1:
+            raise ValueError(
+                f"`{name}` must have {ndim + 1} dimensions, the shots and {ndim} of space; got shape {x.shape}"
+            )
 
 
 def shots(**arrays: Any) -> int:
@@ -143,10 +167,16 @@ def speed(v: jax.Array, max_vel: float | None) -> float:
 # ---- numbers ----
 
 
+def _is_many(x: Any) -> bool:
+    """Whether ``x`` is several numbers rather than one; they may be traced."""
+    return (isinstance(x, Sequence) and not isinstance(x, str)) or getattr(x, "ndim", 0) > 0
+
+
 def positive(name: str, x: Any) -> float:
     if isinstance(x, jax.core.Tracer):
         raise TypeError(f"`{name}` must be a number, not a traced value: it is part of the compiled program")
-    if not isinstance(x, numbers.Real) and np.ndim(x) != 0:
+    is_array = isinstance(x, jax.Array | np.ndarray) and x.ndim == 0 and x.dtype.kind in "iuf"
+    if isinstance(x, bool) or not (isinstance(x, numbers.Real) or is_array):
         raise TypeError(f"`{name}` must be a number; got {x!r}")
     x = float(x)
     if not (math.isfinite(x) and x > 0):
@@ -162,6 +192,12 @@ def whole(name: str, x: Any, least: int) -> int:
     return int(x)
 
 
+def flag(name: str, x: Any) -> bool:
+    if not isinstance(x, bool | np.bool_):
+        raise TypeError(f"`{name}` must be True or False; got {x!r}")
+    return bool(x)
+
+
 def fraction(name: str, x: Any) -> float:
     if not isinstance(x, numbers.Real) or not 0 <= float(x) <= 1:
         raise ValueError(f"`{name}` must be a number from 0 to 1; got {x!r}")
@@ -170,7 +206,7 @@ def fraction(name: str, x: Any) -> float:
 
 def spacing(grid_spacing: Any, ndim: int) -> tuple[float, ...]:
     """One cell size per axis."""
-    if np.ndim(grid_spacing) == 0:
+    if not _is_many(grid_spacing):
         return (positive("grid_spacing", grid_spacing),) * ndim
     values = tuple(positive("grid_spacing", h) for h in grid_spacing)
     if len(values) != ndim:
@@ -179,6 +215,8 @@ def spacing(grid_spacing: Any, ndim: int) -> tuple[float, ...]:
 
 
 def accuracy(order: Any) -> int:
+    if isinstance(order, jax.core.Tracer):
+        raise TypeError("`accuracy` must be a number, not a traced value: it is part of the compiled program")
     if order not in ACCURACIES:
         raise ValueError(f"`accuracy` must be one of {ACCURACIES}; got {order!r}")
     return int(order)
@@ -186,11 +224,11 @@ def accuracy(order: Any) -> int:
 
 def per_face(name: str, value: Any, ndim: int, optional: bool = False) -> tuple[int | None, ...]:
     """A count of cells for each face, from one number or 2 * ndim of them."""
-    given = [value] * (2 * ndim) if np.ndim(value) == 0 else list(value)
+    given = list(value) if _is_many(value) else [value] * (2 * ndim)
     if len(given) != 2 * ndim:
         raise ValueError(
-            f"`{name}` must be one number or {2 * ndim} of them (first and last face of each axis, slowest axis first); "
-            f"got {len(given)}"
+            f"`{name}` must be one number or {2 * ndim} of them (first and last face of each axis, slowest axis first);"
+            f" got {len(given)}"
         )
     return tuple(None if optional and x is None else whole(name, x, 0) for x in given)
 
@@ -212,11 +250,11 @@ def steps(nt: int | None, amplitudes: jax.Array | None) -> int:
 
 def divides(interval: int, nt: int) -> None:
     if nt % interval:
-        near = [k for k in range(1, nt + 1) if nt % k == 0]
-        below, above = max(k for k in near if k < interval), min((k for k in near if k > interval), default=nt)
+        divisors = [k for k in range(1, nt + 1) if nt % k == 0]
+        near = [max(k for k in divisors if k < interval), *[k for k in divisors if k > interval][:1]]
         raise ValueError(
-            f"`model_gradient_sampling_interval`={interval} must divide the number of time steps, {nt}; use {below} or "
-            f"{above}"
+            f"`model_gradient_sampling_interval`={interval} must divide the number of time steps (sub-steps included), "
+            f"{nt}; use {' or '.join(map(str, near))}"
         )
 
 
@@ -247,7 +285,9 @@ def inside(name: str, places: Any | None, region: Region, ndim: int) -> None:
     if places is None:
         return
     if places.shape[-1] != ndim:
-        raise ValueError(f"`{name}` must have {ndim} coordinates per location (its last axis); got shape {places.shape}")
+        raise ValueError(
+            f"`{name}` must have {ndim} coordinates per location (its last axis); got shape {places.shape}"
+        )
     value = concrete(places)
     if value is None:
         return
@@ -268,8 +308,22 @@ def region_choice(survey_pad: Any, origin: Any, ndim: int, has_fields: bool) -> 
     if origin is not None:
         if not has_fields:
             raise ValueError("`origin` places initial wavefields in the model, but none are given")
-        if len(origin) != ndim:
+        if not _is_many(origin) or len(origin) != ndim:
             raise ValueError(f"`origin` must be {ndim} cell numbers, one per axis; got {origin!r}")
+
+
+def state(initial_state: Any, parts: Sequence[str]) -> None:
+    if not all(hasattr(initial_state, part) for part in parts):
+        raise TypeError(
+            f"`initial_state` must be the state of an earlier result, e.g. `result.state`, with the parts "
+            f"{', '.join(parts)}; got {type(initial_state).__name__}"
+        )
+
+
+def path(name: str, x: Any) -> str:
+    if not isinstance(x, str | os.PathLike):
+        raise TypeError(f"`{name}` must be the name of a directory; got {x!r}")
+    return os.fspath(x)
 
 
 def callbacks(frequency: Any, **functions: Any) -> int:

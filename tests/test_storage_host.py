@@ -458,12 +458,29 @@ def test_abort_and_first_error(registry, make, tmp_path):
         registry.read(same, 0, 1)
     assert registry.first_error(1) is caught.value
     assert registry.first_error(2) is None
+    assert [registry.owner_of(n) for n in (failed, other, 99)] == [1, 2, 0]
     with pytest.raises(StorageError, match="retain"):
         registry.open(make, n_chunks=N, parents=[same], owner=4)
     assert isinstance(registry.first_error(4), StorageError)
     for owner in range(10, 10 + registry_module.REMEMBERED):
         registry._record(owner, ValueError())
     assert registry.first_error(1) is None
+
+
+def test_first_error_holds_no_chunks(registry):
+    number = save(registry, ram(), owner=1)
+    chunks = []
+
+    def fail(i, step):
+        chunk = np.zeros(3)
+        chunks.append(weakref.ref(chunk))
+        raise ZeroDivisionError
+
+    registry._entries[number].keeper.read = fail
+    with pytest.raises(ZeroDivisionError):
+        registry.read(number, 0, 1)
+    assert registry.first_error(1) is not None
+    assert chunks[0]() is None
 
 
 @pytest.mark.parametrize("size", [0, 8, 4096, 3 * 4096, 10_000])
@@ -503,6 +520,19 @@ def test_damaged_file(registry, tmp_path, damage):
     assert str(path) in str(caught.value)
     assert not is_alive(registry, number)
     assert not list(tmp_path.iterdir())
+
+
+def test_truncation_is_seen_though_memory_still_holds_the_chunk(registry, tmp_path):
+    layout = {"specs": BIG, "n": 1, "total": 4}
+    registry.clear()
+    before = POOL.in_use
+    number = save(registry, disk(tmp_path, **layout), **layout)
+    assert eventually(lambda: POOL.in_use == before)  # the thread that waits for work holds no block
+    assert POOL.free == 1 << 20  # the one that comes next
+    path = next(tmp_path.glob("jaxwave-*/wavefields.h5"))
+    os.truncate(path, path.stat().st_size - 5000)
+    with pytest.raises(StorageError, match="truncated or altered"):
+        registry.read(number, 0, 1)
 
 
 def test_paths_that_cannot_be_used(registry, tmp_path):
@@ -570,13 +600,14 @@ def test_release_frees_a_writer_that_waits(registry, tmp_path):
     layout = {"specs": BIG, "n": 20, "total": 80}
     number = registry.open(disk(tmp_path, **layout), n_chunks=20)
     keeper = registry._entries[number].keeper
-    slow, go = threading.Event(), threading.Event()
+    written, slow, go = [], threading.Event(), threading.Event()
 
     class Slow:
         def __init__(self, file):
             self.close, self.seek, self.file = file.close, file.seek, file
 
         def write(self, data):
+            written.append(len(data))
             slow.set()
             go.wait(PATIENCE)
             return self.file.write(data)
@@ -589,9 +620,10 @@ def test_release_frees_a_writer_that_waits(registry, tmp_path):
         release = pool.submit(registry.release, number)
         assert eventually(lambda: keeper._closing)
         go.set()
-        with pytest.raises(StorageError, match="released while"):
+        with pytest.raises(StorageError, match="released"):
             run.result(PATIENCE)
         release.result(PATIENCE)
+    assert len(written) == 1  # the chunks that waited are not written any more
     assert not list(tmp_path.iterdir())
 
 
@@ -637,7 +669,7 @@ REGISTRY.read(number, 0, 1)
     [("", 0), ("raise KeyError", 1), ("os._exit(3)", 3), ("SIGTERM", -signal.SIGTERM), ("SIGKILL", -signal.SIGKILL)],
 )
 def test_endings_leave_nothing(tmp_path, ending, code):
-    path = tmp_path / "it's a \"path\"\n$HOME *\\0101 é"
+    path = tmp_path / 'it\'s a "path"\n$HOME *\\0101 é'
     path.mkdir()
     process = start(HOLD + ending * (code >= 0), path)
     watcher, apart = process.stdout.readline().split()
@@ -676,15 +708,16 @@ def test_watcher_is_replaced(tmp_path):
     process = start(
         """
 save(path); first = JANITOR.watcher
+files = len(os.listdir("/proc/self/fd"))
 os.kill(first, signal.SIGKILL)
 time.sleep(0.2)
 save(path)
-print(JANITOR.watcher not in (None, first))
+print(JANITOR.watcher not in (None, first), len(os.listdir("/proc/self/fd")) - files)
 sys.stdout.flush(); os._exit(0)
 """,
         tmp_path,
     )
-    assert process.communicate() == ("True\n", "")
+    assert process.communicate() == ("True 2\n", "")  # the lock and the file of the second history
     assert eventually(lambda: not list(tmp_path.iterdir()))
 
 
@@ -719,22 +752,35 @@ print(os.listdir(path), [t.name for t in threading.enumerate() if t.name == "jax
 
 
 def test_sweep_spares_what_is_not_ours(tmp_path):
-    old = time.time() - 2 * janitor.ORPHAN_AGE
-    for name, content in {
-        "jaxwave-tutorial": "notes.txt", "jaxwave-young_00": "wavefields.h5", "jaxwave-old_0000": "wavefields.h5",
-        "jaxwave-results-of-may": "wavefields.h5",
+    names = [janitor.fresh_name(str(tmp_path)) for _ in range(4)]
+    orphan, young, shared, link = map(Path, names)
+    foreign = tmp_path / "jaxwave-results-of-may"
+    for directory, content in {
+        orphan: [janitor.DATA_NAME], young: [janitor.DATA_NAME], shared: [janitor.DATA_NAME, "notes.txt"],
+        foreign: [janitor.DATA_NAME],
     }.items():  # fmt: skip
-        (tmp_path / name).mkdir()
-        (tmp_path / name / content).touch()
-        if "young" not in name:
-            os.utime(tmp_path / name, (old, old))
-    (tmp_path / "jaxwave-link_000").symlink_to(tmp_path / "jaxwave-old_0000")
+        directory.mkdir()
+        for name in content:
+            (directory / name).touch()
+        if directory != young:
+            age = time.time() - 2 * janitor.ORPHAN_AGE
+            os.utime(directory, (age, age))
+    link.symlink_to(foreign)
     janitor.sweep(str(tmp_path))
     janitor.sweep(str(tmp_path / "missing"))
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
-        "jaxwave-link_000", "jaxwave-results-of-may", "jaxwave-tutorial", "jaxwave-young_00",
-    ]  # fmt: skip
-    assert (tmp_path / "jaxwave-tutorial" / "notes.txt").exists()
+    assert set(tmp_path.iterdir()) == {young, shared, foreign, link}
+    assert (shared / "notes.txt").exists()
+    assert (foreign / janitor.DATA_NAME).exists()
+
+
+def test_opening_sweeps(registry, tmp_path):
+    left = tmp_path / "jaxwave-000000000000dead"
+    left.mkdir()
+    for name in (janitor.LOCK_NAME, janitor.DATA_NAME):
+        (left / name).touch()
+    save(registry, disk(tmp_path))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not left.exists()
 
 
 def test_without_locks_and_watcher(registry, tmp_path, monkeypatch):

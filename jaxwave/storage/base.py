@@ -120,11 +120,12 @@ class _Streamed:
         device is small against the history, and an even divisor where one is near, so that one loop serves all chunks.
         """
         if self.steps_per_transfer is not None:
-            return min(self.steps_per_transfer, n_entries)
-        most = max(1, min(self.transfer_bytes // entry_bytes(spec), n_entries // 32))
-        good = [k for k in range(most // 2 + 1, most + 1) if n_entries % k == 0]
-        even = [k for k in good if k % 2 == 0]
-        return max(even or good or [most])
+            size = min(self.steps_per_transfer, n_entries)
+        else:
+            most = max(1, min(self.transfer_bytes // entry_bytes(spec), n_entries // 32))
+            good = [k for k in range(most // 2 + 1, most + 1) if n_entries % k == 0]
+            size = max([k for k in good if k % 2 == 0] or good or [most])
+        return math.ceil(n_entries / math.ceil(n_entries / size))  # chunks as even as they can be
 
     def history_spec(self, n_entries: int, spec: Spec) -> Spec:
         return (TOKEN,)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import queue
 import shutil
-import tempfile
 import threading
 import zlib
 from collections import deque
@@ -22,7 +21,7 @@ import h5py
 import numpy as np
 
 from jaxwave.storage.errors import StorageError
-from jaxwave.storage.janitor import DATA_NAME, JANITOR, PREFIX
+from jaxwave.storage.janitor import DATA_NAME, JANITOR, fresh_name
 from jaxwave.storage.ram import POOL, Block, ChunkLayout, Spec
 
 QUEUE_LENGTH = 3  # chunks on their way to the file; more would only hold more memory
@@ -36,13 +35,19 @@ def check_path(path: str) -> None:
     Raises:
         StorageError: If ``path`` does not exist, is no directory or is not writable.
     """
+    directory = fresh_name(path)
     try:
-        os.rmdir(tempfile.mkdtemp(prefix=PREFIX, dir=os.path.abspath(path)))
+        os.mkdir(directory, 0o700)
+        os.rmdir(directory)
     except OSError as error:
-        raise StorageError(
-            f"cannot store wavefields under storage_path={path!r}: {error.strerror}; "
-            "`storage_path` must be an existing directory in which you may write"
-        ) from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot store wavefields under storage_path={path!r}: {error.strerror}; "
+        "`storage_path` must be an existing directory in which you may write"
+    )
 
 
 def checksum(part: np.ndarray) -> tuple[int, int]:
@@ -99,9 +104,13 @@ class Hdf5History:
     def __init__(self, storage_path: str, n_chunks: int, specs: Sequence[Spec], total_entries: int) -> None:
         self._layout = ChunkLayout(n_chunks, specs, total_entries)
         self.disk_bytes = self._layout.total_bytes
-        check_path(storage_path)
-        free = shutil.disk_usage(storage_path).free
+        try:
+            free = shutil.disk_usage(storage_path).free
+            self._directory = JANITOR.claim(storage_path)
+        except OSError as error:
+            raise _unusable(storage_path, error) from error
         if self.disk_bytes > free:
+            JANITOR.remove(self._directory)
             raise StorageError(
                 f"the wavefields need {self.disk_bytes} bytes, but {free} are free under "
                 f"storage_path={storage_path!r}; {REMEDY}"
@@ -111,10 +120,8 @@ class Hdf5History:
         self._checksums: dict[int, list[tuple[int, int]]] = {}
         self._writing: deque[Future] = deque()
         self._ahead: dict[tuple[int, int], Future] = {}
-        self._directory = self._path = storage_path
+        self._path = os.path.join(self._directory, DATA_NAME)
         try:
-            self._directory = JANITOR.claim(storage_path)
-            self._path = os.path.join(self._directory, DATA_NAME)
             self._offsets = _create(self._path, self._layout)
             self._file = open(self._path, "r+b", buffering=0)
         except (OSError, RuntimeError) as error:  # h5py raises the latter when closing fails

@@ -1,6 +1,7 @@
 """Who owns the temporary directories of the disk tier, and who removes them.
 
-A directory ``jaxwave-xxxxxxxx`` holds a file, locked by its owner as long as that lives, and the wavefields. It goes
+A directory ``jaxwave-0123456789abcdef`` holds a file that its owner keeps locked as long as it lives, and the
+wavefields. It goes
 
 * with its history, or at the exit of the interpreter;
 * when the process is killed or crashes: a tiny shell process, the watcher, knows the directories and removes them when
@@ -16,8 +17,8 @@ import atexit
 import contextlib
 import os
 import re
+import secrets
 import subprocess
-import tempfile
 import threading
 import time
 
@@ -30,7 +31,7 @@ PREFIX = "jaxwave-"
 DATA_NAME = "wavefields.h5"
 LOCK_NAME = "owner.lock"
 _UNLOCKED_NAME = "owner.new"  # before it is locked; a lock file that carries its name is locked or its owner is dead
-_OUR_NAME = re.compile(PREFIX + "[a-z0-9_]{8}")
+_OUR_NAME = re.compile(PREFIX + "[0-9a-f]{16}")
 
 SWEEP_INTERVAL = 10.0  # seconds; a history takes a directory of its own and should not list a crowded one every time
 ORPHAN_AGE = 3600.0  # seconds after which a directory without a lock was left by a process killed while making it
@@ -80,12 +81,13 @@ class Janitor:
         if time.monotonic() - self._swept.get(path, -SWEEP_INTERVAL) >= SWEEP_INTERVAL:
             self._swept[path] = time.monotonic()
             sweep(path)
-        directory = tempfile.mkdtemp(prefix=PREFIX, dir=path)
+        directory = fresh_name(path)
         with self._lock:
             self._prepare()
             self._owned[directory] = None
-            self._tell("+", directory)
+            self._tell("+", directory)  # before it is there, lest a kill in between leaves it
         try:
+            os.mkdir(directory, 0o700)
             self._owned[directory] = _lock_new(directory)
         except OSError:
             self.remove(directory)
@@ -149,6 +151,11 @@ class Janitor:
 
 
 JANITOR = Janitor()
+
+
+def fresh_name(path: str) -> str:
+    """A name for a directory under ``path`` that nobody has."""
+    return os.path.join(path, PREFIX + secrets.token_hex(8))
 
 
 def sweep(path: str) -> None:

@@ -1,0 +1,468 @@
+"""Storage seen from the user's call: every mode and codec gives the right gradient, and leaves nothing behind."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxwave
+from jaxwave.storage import BFloat16, DeviceStorage, DiskStorage, Float16, HostStorage, Int8, Raw
+from jaxwave.storage.registry import REGISTRY
+
+DT, SPACING, FREQ, MAX_VEL = 9e-4, 5.0, 25.0, 1800.0
+CODECS = {"raw": Raw(), "int8": Int8(), "bf16": BFloat16(), "f16": Float16()}
+PATIENCE = 30.0  # seconds; only what hangs for good takes so long
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(tmp_path):
+    """Every test of this file ends with no live history and an empty storage path."""
+    yield
+    gc.collect()
+    REGISTRY.clear()
+    assert list(tmp_path.glob("jaxwave-*")) == []
+
+
+def problem(shape=(24, 27), n_shots=2, nt=120, per_shot=False, dtype=jnp.float64, seed=0):
+    """A random layered model and a survey near its top: a function of (v, **options) that gives the misfit."""
+    rng = np.random.default_rng(seed)
+    ndim = len(shape)
+    depth = np.linspace(0, 1, shape[0]).reshape(-1, *[1] * (ndim - 1))
+    v = 1500 + 150 * depth + 100 * rng.random((n_shots,) * per_shot + shape)
+    sources = rng.integers(0, shape, (n_shots, 1, ndim))
+    receivers = rng.integers(0, shape, (n_shots, 6, ndim))
+    wavelet = np.asarray(jaxwave.wavelets.ricker(FREQ, nt, DT, 1.2 / FREQ, dtype=dtype))
+    amplitudes = jnp.asarray(np.tile(wavelet, (n_shots, 1, 1)) * rng.uniform(0.5, 1.5, (n_shots, 1, 1)), dtype)
+    weights = jnp.asarray(rng.standard_normal((n_shots, 6, nt)), dtype)
+
+    def misfit(v, **options):
+        out = jaxwave.scalar(
+            v, SPACING, DT, source_amplitudes=amplitudes, source_locations=sources, receiver_locations=receivers,
+            pml_width=6, pml_freq=FREQ, max_vel=MAX_VEL, **options,
+        )  # fmt: skip
+        return jnp.sum(jnp.sin(1e-2 * out.receiver_amplitudes) * weights)
+
+    return jnp.asarray(v, dtype), misfit
+
+
+def relative(a, b):
+    return float(jnp.linalg.norm(jnp.ravel(a - b)) / jnp.linalg.norm(jnp.ravel(b)))
+
+
+# ---- lossless modes equal "device" bit for bit ----
+
+
+@pytest.mark.parametrize(
+    ("shape", "nt", "per_shot", "interval"),
+    [((60,), 131, False, 1), ((24, 27), 120, False, 1), ((20, 17), 120, True, 3), ((9, 10, 11), 64, False, 2)],
+)
+def test_streamed_gradient_equals_device_bit_for_bit(shape, nt, per_shot, interval, tmp_path):
+    v, misfit = problem(shape, nt=nt, per_shot=per_shot)
+    options = {"model_gradient_sampling_interval": interval}
+    want = jax.grad(misfit)(v, **options)
+    assert float(jnp.abs(want).max()) > 0
+    modes = [{"storage_mode": "cpu"}, {"storage_mode": DiskStorage(path=str(tmp_path), steps_per_transfer=7)}]
+    for mode in modes:
+        assert bool((jax.grad(misfit)(v, **options, **mode) == want).all()), mode
+
+
+@pytest.mark.parametrize("mode", ["cpu", "disk"])
+def test_under_jit(mode, tmp_path):
+    v, misfit = problem()
+    gradient = lambda mode: jax.jit(
+        lambda v: jax.value_and_grad(misfit)(v, storage_mode=mode, storage_path=str(tmp_path))
+    )(v)
+    (want_value, want), (value, got) = gradient("device"), gradient(mode)
+    assert bool((got == want).all()) and float(value) == float(want_value)
+
+
+@pytest.mark.parametrize("codec", ["int8", "bf16", "f16"])
+def test_compressed_modes_agree_with_each_other(codec, tmp_path):
+    v, misfit = problem()
+    want = jax.grad(misfit)(v, storage_compression=codec)
+    mode = "cpu" if codec == "bf16" else "disk"
+    got = jax.grad(misfit)(v, storage_mode=mode, storage_path=str(tmp_path), storage_compression=codec)
+    assert bool((got == want).all())
+
+
+def test_true_means_int8():
+    v, misfit = problem()
+    assert bool((jax.grad(misfit)(v, storage_compression=True) == jax.grad(misfit)(v, storage_compression="int8")).all())
+
+
+# ---- codecs ----
+
+# Relative L2 error of the gradient. Quantization to n significant bits, uncorrelated from cell to cell and step to step,
+# averages out over time: measured 0.5 % (int8), 0.3 % (bf16) and 0.01 % (f16) on the models below; the bounds leave 3x.
+GRADIENT_ERROR = {"int8": 0.03, "bf16": 0.01, "f16": 0.0005}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("codec", list(GRADIENT_ERROR))
+def test_gradient_error_of_codecs(codec, dtype):
+    v, misfit = problem(dtype=dtype)
+    want = jax.grad(misfit)(v)
+    error = relative(jax.grad(misfit)(v, storage_compression=codec), want)
+    assert 1e-7 < error < GRADIENT_ERROR[codec]
+
+
+def test_gradient_error_of_codecs_on_marmousi(marmousi):
+    true = jnp.asarray(marmousi[::3, 100:400:3], jnp.float32)
+    rows, columns = true.shape
+    start = jnp.asarray(np.tile(np.asarray(true).mean(1, keepdims=True), (1, columns)), jnp.float32)
+    sources = np.stack([np.full(4, 1), np.linspace(5, columns - 6, 4).astype(int)], -1)[:, None]
+    receivers = np.tile(np.stack([np.full(columns, 1), np.arange(columns)], -1), (4, 1, 1))
+    wavelet = jaxwave.wavelets.ricker(4.0, 400, 4e-3, 0.3, dtype=jnp.float32)
+
+    def data(v, **options):
+        return jaxwave.scalar(
+            v, 60.0, 4e-3, source_amplitudes=jnp.tile(wavelet, (4, 1, 1)), source_locations=sources,
+            receiver_locations=receivers, pml_freq=4.0, max_vel=5500.0, **options,
+        ).receiver_amplitudes  # fmt: skip
+
+    observed = data(true)
+    gradient = jax.grad(lambda v, **options: jnp.sum((data(v, **options) - observed) ** 2))
+    want = gradient(start)
+    for codec, bound in GRADIENT_ERROR.items():
+        assert relative(gradient(start, storage_compression=codec), want) < bound, codec
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("shape", [(2, 16, 48), (1, 5, 7, 16), (3, 100)])
+@pytest.mark.parametrize("name", list(CODECS))
+def test_codec_round_trip(name, shape, dtype):
+    codec = CODECS[name]
+    rng = np.random.default_rng(1)
+    x = jnp.asarray(rng.standard_normal(shape) * 10.0 ** rng.uniform(-20, 3, shape), dtype)
+    leaves = codec.encode(x)
+    assert [(leaf.shape, leaf.dtype) for leaf in leaves] == [(s.shape, s.dtype) for s in codec.spec(shape, dtype)]
+    got = codec.decode(leaves, shape, dtype)
+    assert got.shape == shape and got.dtype == dtype
+    error = jnp.abs(got - x)
+    if name == "raw":
+        assert float(error.max()) == 0
+    elif name == "bf16":
+        assert bool((error <= jnp.abs(x) * 2.0**-8 + 1e-38).all())  # 8 significant bits, rounded
+    else:
+        n_cells = int(np.prod(shape[1:]))
+        flat = jnp.pad(jnp.abs(x).reshape(shape[0], n_cells), [(0, 0), (0, -n_cells % codec.block)])
+        largest = jnp.repeat(flat.reshape(shape[0], -1, codec.block).max(-1), codec.block, axis=1)[:, :n_cells]
+        # Half a step of the code at the block's largest magnitude, and the rounding of the arithmetic itself.
+        step = {"int8": 1 / 254, "f16": 2.0**-11}[name] * (1 + 1e-5)
+        assert bool((error.reshape(shape[0], n_cells) <= step * largest).all())
+
+
+@pytest.mark.parametrize("name", list(CODECS))
+def test_codec_of_zeros_and_of_what_is_not_finite(name):
+    codec, shape = CODECS[name], (1, 8, 64)
+    zeros = [jnp.zeros(s.shape, s.dtype) for s in codec.spec(shape, jnp.float32)]
+    assert float(jnp.abs(codec.decode(zeros, shape, jnp.float32)).max()) == 0
+    for bad in (jnp.nan, jnp.inf, -jnp.inf):
+        x = jnp.ones(shape, jnp.float32).at[0, 3, 5].set(bad)
+        assert not bool(jnp.isfinite(codec.decode(codec.encode(x), shape, jnp.float32)).all())
+    tiny = jnp.full(shape, 1e-40, jnp.float32)  # subnormal
+    assert float(jnp.abs(codec.decode(codec.encode(tiny), shape, jnp.float32) - tiny).max()) <= 1e-39
+
+
+@pytest.mark.parametrize("wrong", [lambda: Int8(block=6), lambda: Int8(block=0), lambda: Float16(block=0)])
+def test_codec_rejects_bad_blocks(wrong):
+    with pytest.raises(ValueError, match="block"):
+        wrong()
+
+
+# ---- how often, how long ----
+
+
+@pytest.mark.parametrize("mode", ["device", "cpu", "disk"])
+def test_pullback_twice_and_interleaved(mode, tmp_path):
+    v, misfit = problem()
+    options = {"storage_mode": mode, "storage_path": str(tmp_path)}
+    want = jax.grad(misfit)(v)
+    _, first = jax.vjp(lambda v: misfit(v, **options), v)
+    _, second = jax.vjp(lambda v: misfit(v, **options), 1.01 * v)
+    one = jnp.ones(())
+    assert bool((first(one)[0] == want).all())
+    other = second(one)[0]
+    jax.grad(misfit)(0.99 * v, **options)
+    assert bool((first(one)[0] == want).all())
+    assert bool((second(one)[0] == other).all()) and relative(other, want) > 1e-3
+
+
+@pytest.mark.parametrize("mode", ["cpu", "disk"])
+def test_pullback_that_leaves_a_compiled_program(mode, tmp_path):
+    """Its history has no Python handle: it is right as long as it is there, and then says what to do."""
+    v, misfit = problem()
+    options = {"storage_mode": mode, "storage_path": str(tmp_path)}
+    make = jax.jit(lambda v: jax.vjp(lambda v: misfit(v, **options), v)[1])
+    pull, one = make(v), jnp.ones(())
+    want = jax.grad(misfit)(v)
+    first, second = pull(one)[0], pull(one)[0]
+    assert relative(first, want) < 1e-12 and bool((first == second).all())  # the loops are compiled apart
+    jax.block_until_ready(make(1.01 * v))
+    with pytest.raises((jaxwave.StorageError, jax.errors.JaxRuntimeError), match="retain"):
+        jax.block_until_ready(pull(one))
+
+
+@pytest.mark.parametrize("mode", ["cpu", "disk"])
+def test_gauss_newton_loop_in_one_program(mode, tmp_path):
+    """A history that is read many times inside a compiled program serves every time."""
+    v, _ = problem()
+    sources, receivers = np.array([[[2, 5]]]), np.array([[[2, 20], [15, 3]]])
+    wavelet = jaxwave.wavelets.ricker(FREQ, 100, DT, 0.04, dtype=v.dtype).reshape(1, 1, -1)
+
+    def data(v, mode):
+        return jaxwave.scalar(
+            v, SPACING, DT, source_amplitudes=wavelet, source_locations=sources, receiver_locations=receivers,
+            pml_width=6, pml_freq=FREQ, max_vel=MAX_VEL, storage_mode=mode, storage_path=str(tmp_path),
+        ).receiver_amplitudes  # fmt: skip
+
+    def power_iteration(v, mode):
+        _, push = jax.linearize(lambda v: data(v, mode), v)
+        pull = jax.linear_transpose(push, v)
+        body = lambda x, _: (pull(push(x))[0] / jnp.linalg.norm(x), None)
+        return jax.lax.scan(body, jnp.ones_like(v), None, length=4)[0]
+
+    want = jax.jit(lambda v: power_iteration(v, "device"))(v)
+    got = jax.jit(lambda v: power_iteration(v, mode))(v)
+    assert relative(got, want) < 1e-12  # the loops are compiled apart
+
+
+@pytest.mark.parametrize("mode", ["cpu", "disk"])
+def test_optax_loop_inside_scan(mode, tmp_path):
+    v, misfit = problem(nt=60)
+    optimizer = optax.sgd(1e3)
+
+    def invert(mode):
+        def step(carry, _):
+            v, state = carry
+            value, gradient = jax.value_and_grad(misfit)(v, storage_mode=mode, storage_path=str(tmp_path))
+            updates, state = optimizer.update(gradient, state)
+            return (optax.apply_updates(v, updates), state), value
+
+        return jax.jit(lambda v: jax.lax.scan(step, (v, optimizer.init(v)), None, length=5))(v)
+
+    (want, _), want_values = invert("device")
+    (got, _), values = invert(mode)
+    assert bool((got == want).all()) and bool((values == want_values).all())
+    assert float(values[-1]) < float(values[0])
+
+
+@pytest.mark.parametrize("mode", ["cpu", "disk"])
+def test_vmap_keeps_histories_apart(mode, tmp_path):
+    v, misfit = problem(nt=60)
+    models = jnp.stack([v, 1.02 * v, 0.97 * v])
+    gradient = jax.grad(lambda v: misfit(v, storage_mode=mode, storage_path=str(tmp_path)))
+    want = jnp.stack([jax.grad(misfit)(m) for m in models])
+    for mapped in (jax.vmap(gradient), jax.jit(jax.vmap(gradient))):
+        assert relative(mapped(models), want) < 1e-12  # the loops are compiled apart
+
+
+@pytest.mark.parametrize("mode", ["cpu", "disk"])
+def test_hundreds_of_gradients_leak_nothing(mode, tmp_path):
+    """After 200 gradients, eager and compiled, memory and directory are what they were after a few."""
+    v, misfit = problem((40, 40), nt=64)
+    gradient = jax.grad(lambda v: misfit(v, storage_mode=mode, storage_path=str(tmp_path), storage_compression=True))
+    compiled = jax.jit(gradient)
+    history_bytes = 64 * 2 * 56 * 64 * 2
+
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("no /proc to read the resident memory from")
+    for k in range(6):
+        jax.block_until_ready((gradient(v + 0.1 * k), compiled(v + 0.1 * k)))
+    before, stats = resident(), REGISTRY.stats()
+    for k in range(100):
+        jax.block_until_ready((gradient(v + 0.1 * k), compiled(v + 0.1 * k)))
+        assert list(tmp_path.iterdir()) == []
+    # A leak of every history would be 200 of them; the allocator's own play is far below 10.
+    assert resident() - before < 10 * history_bytes
+    assert REGISTRY.stats() == stats
+
+
+def test_dropped_pullbacks_release_their_histories(tmp_path):
+    v, misfit = problem(nt=64)
+    for _ in range(5):
+        _, pull = jax.vjp(lambda v: misfit(v, storage_mode="disk", storage_path=str(tmp_path)), v)
+        assert len(list(tmp_path.glob("jaxwave-*/wavefields.h5"))) == 1
+        del pull
+        gc.collect()
+        REGISTRY.stats()  # carries out what the collector asked for
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_needed_is_not_saved(tmp_path):
+    """A forward call, a gradient for the sources, and a compiled program that drops the gradient open no history."""
+    v, misfit = problem(nt=64)
+    opened = REGISTRY._last_id
+    options = {"storage_mode": "disk", "storage_path": str(tmp_path)}
+    jax.block_until_ready(misfit(v, **options))
+    jax.block_until_ready(jax.jit(lambda v: jax.value_and_grad(misfit)(v, **options)[0])(v))
+    assert REGISTRY._last_id == opened
+    jax.block_until_ready(jax.grad(misfit)(v, **options))
+    assert REGISTRY._last_id == opened + 1
+
+
+# ---- at the same time ----
+
+
+@pytest.mark.parametrize("mode", ["cpu", "disk"])
+def test_two_threads(mode, tmp_path):
+    v, misfit = problem(nt=64)
+    gradient = jax.grad(lambda v: misfit(v, storage_mode=mode, storage_path=str(tmp_path)))
+    models = [v, 1.02 * v]
+    want, wrong = [gradient(m) for m in models], []
+
+    def work(k):
+        for _ in range(15):
+            if not bool((gradient(models[k]) == want[k]).all()):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert wrong == []
+
+
+SCRIPT = """
+import sys, time, jax, jax.numpy as jnp, jaxwave
+jax.config.update("jax_enable_x64", True)
+v = jnp.linspace(1500.0, 1700.0, 900).reshape(30, 30)
+wavelet = jaxwave.wavelets.ricker(25.0, {nt}, 1e-3, 0.05, dtype=v.dtype).reshape(1, 1, -1)
+
+def misfit(v, mode, callback=None):
+    return (jaxwave.scalar(
+        v, 5.0, 1e-3, source_amplitudes=wavelet, source_locations=[[[2, 15]]],
+        receiver_locations=[[[2, 5], [2, 25]]], pml_width=6, pml_freq=25.0, storage_mode=mode,
+        storage_path=sys.argv[1], backward_callback=callback, callback_frequency=10,
+    ).receiver_amplitudes ** 2).sum()
+"""
+
+
+def start(tmp_path, body, nt=100):
+    script = SCRIPT.format(nt=nt) + textwrap.dedent(body)
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_share_a_path(tmp_path):
+    body = """
+    want = jax.grad(misfit)(v, "device")
+    for _ in range(10):
+        assert bool((jax.grad(misfit)(v, "disk") == want).all())
+    print("done")
+    """
+    running = [start(tmp_path, body) for _ in range(2)]
+    for process in running:
+        out, err = process.communicate(timeout=4 * PATIENCE)
+        assert process.returncode == 0 and out.strip() == "done", err
+    assert list(tmp_path.iterdir()) == []
+
+
+WAIT_IN_THE_ADJOINT = """
+def pause(state):
+    print("adjoint", flush=True)
+    time.sleep(60)
+
+jax.block_until_ready(jax.grad(misfit)(v, "disk", pause))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_killed_in_the_adjoint_loop(how, tmp_path):
+    process = start(tmp_path, WAIT_IN_THE_ADJOINT)
+    assert process.stdout.readline().strip() == "adjoint"
+    assert len(list(tmp_path.glob("jaxwave-*/wavefields.h5"))) == 1
+    process.send_signal(how)
+    if how == signal.SIGINT:
+        process.send_signal(signal.SIGKILL)  # Ctrl-C waits for compiled code; a user then kills
+    process.communicate(timeout=PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- when storage fails ----
+
+
+def test_altered_file_is_told(tmp_path):
+    v, misfit = problem()
+    _, pull = jax.vjp(lambda v: misfit(v, storage_mode="disk", storage_path=str(tmp_path)), v)
+    (file,) = tmp_path.glob("jaxwave-*/wavefields.h5")
+    with open(file, "r+b") as f:
+        f.seek(file.stat().st_size // 2)
+        f.write(b"altered" * 1000)
+    with pytest.raises(jaxwave.StorageError, match=str(tmp_path)):
+        pull(jnp.ones(()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def limited(tmp_path, body):
+    """Runs with files limited to 1 MiB."""
+    header = """
+    import resource, signal
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+    """
+    process = start(tmp_path, textwrap.dedent(header) + textwrap.dedent(body), nt=400)
+    return process, *process.communicate(timeout=2 * PATIENCE)
+
+
+def test_full_disk_is_told(tmp_path):
+    body = """
+    for run in (jax.grad(misfit), jax.jit(jax.grad(misfit), static_argnums=1)):
+        try:
+            jax.block_until_ready(run(v, "disk") if run is not None else None)
+        except jaxwave.StorageError as error:
+            assert sys.argv[1] in str(error), error
+            print("eager")
+        except ValueError as error:
+            assert "max_vel" in str(error)
+            print("jit")
+    want = jax.grad(misfit)(v, "device")
+    assert bool((jax.grad(misfit)(v, "cpu") == want).all())
+    print("goes on")
+    """
+    process, out, err = limited(tmp_path, body)
+    assert process.returncode == 0 and out.split("\n")[:3] == ["eager", "jit", "goes on"], err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_under_jit_is_told(tmp_path):
+    body = """
+    f = jax.jit(jax.grad(lambda v: (jaxwave.scalar(
+        v, 5.0, 1e-3, source_amplitudes=wavelet, source_locations=[[[2, 15]]], receiver_locations=[[[2, 5]]],
+        pml_width=6, pml_freq=25.0, max_vel=1700.0, storage_mode="disk", storage_path=sys.argv[1],
+    ).receiver_amplitudes ** 2).sum()))
+    try:
+        jax.block_until_ready(f(v))
+    except jax.errors.JaxRuntimeError as error:
+        assert sys.argv[1] in str(error), error
+        print("told")
+    """
+    process, out, err = limited(tmp_path, body)
+    assert process.returncode == 0 and out.strip() == "told", err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_storage_object_in_place_of_the_strings():
+    v, misfit = problem(nt=60)
+    want = jax.grad(misfit)(v, storage_compression="f16")
+    for storage in (DeviceStorage(Float16()), HostStorage(Float16(), steps_per_transfer=5)):
+        assert bool((jax.grad(misfit)(v, storage_mode=storage) == want).all())

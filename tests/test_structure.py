@@ -1,0 +1,224 @@
+"""What does not show in the numbers: compilations, copies inside the compiled loops, callbacks, memory."""
+
+import os
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxwave
+from jaxwave.storage.registry import REGISTRY, Registry
+
+DT = 8e-4
+
+
+def problem(shape, nt, n_shots=1, **options):
+    ndim = len(shape)
+    sources = np.full((n_shots, 1, ndim), 2)
+    receivers = np.tile(np.arange(8)[None, :, None], (n_shots, 1, ndim))
+    survey = dict(
+        source_amplitudes=jnp.ones((n_shots, 1, nt), jnp.float32), source_locations=sources,
+        receiver_locations=receivers, pml_width=8, pml_freq=20.0, max_vel=2000.0,
+    )  # fmt: skip
+    misfit = lambda v: jnp.sum(jaxwave.scalar(v, 5.0, DT, **survey, **options).receiver_amplitudes ** 2)
+    return jnp.full(shape, 1500.0, jnp.float32), misfit
+
+
+def compiled(function, v):
+    return jax.jit(function, compiler_options=jaxwave.compiler_options() or None).lower(v).compile()
+
+
+# ---- compilations ----
+
+
+@pytest.fixture
+def compilations():
+    """A list that grows by one with every compilation."""
+    events = []
+
+    def listen(name, duration, **_):
+        if name.endswith("backend_compile_duration"):
+            events.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("mode", ["device", "cpu", "disk"])
+def test_new_values_compile_nothing(mode, compilations, tmp_path):
+    v, _ = problem((20, 22), 40)
+
+    def gradient(v, wavelet, place):
+        misfit = lambda v: jnp.sum(
+            jaxwave.scalar(
+                v, 5.0, DT, source_amplitudes=wavelet, source_locations=place, receiver_locations=place, pml_width=8,
+                storage_mode=mode, storage_path=str(tmp_path),
+            ).receiver_amplitudes ** 2
+        )  # fmt: skip
+        return jax.value_and_grad(misfit)(v)
+
+    wavelet = jaxwave.wavelets.ricker(20.0, 40, DT, 0.02, dtype=jnp.float32).reshape(1, 1, -1)
+    # Another speed, so another maximum and other layers; another source and another place.
+    other = v + 40, 2 * wavelet
+    first = gradient(v, wavelet, np.array([[[2, 3]]]))
+    assert compilations
+    compilations.clear()
+    second = gradient(*other, np.array([[[4, 9]]]))
+    jax.block_until_ready((first, second))
+    assert compilations == []
+
+
+# ---- the compiled loops ----
+
+
+def loop_lines(hlo):
+    """Lines of all computations but the entry, where what is done once lives."""
+    inside, lines = False, []
+    for line in hlo.splitlines():
+        if line.startswith(("%", "ENTRY")):
+            inside = line.startswith("%")
+        elif inside:
+            lines.append(line)
+    return lines
+
+
+def size_of(line):
+    """Elements of the array that a line of HLO makes."""
+    shape = re.search(r"= \w+\[([\d,]*)\]", line)
+    return int(np.prod([int(n) for n in shape.group(1).split(",")])) if shape and shape.group(1) else 1
+
+
+cpu_only = pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads what the CPU compiler writes")
+
+
+@cpu_only
+@pytest.mark.parametrize("derivative", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [((64, 70), {}), ((30, 32, 34), {}), ((64, 70), {"storage_mode": "cpu", "storage_compression": True})],
+)
+def test_no_copy_in_the_loops(shape, options, derivative):
+    """Wavefields and slabs are updated in place: a copy of either would cost a pass over it in every step."""
+    v, misfit = problem(shape, 64, n_shots=2, **options)
+    text = compiled(jax.grad(misfit) if derivative else misfit, v).as_text()
+    # The smallest slab is thicker than the layer and spans the other axes.
+    smallest_slab = 2 * 8 * int(np.prod(sorted(shape)[:-1]))
+    copies = [x.strip() for x in loop_lines(text) if re.search(r" copy\((?!%transpose)", x) and size_of(x) >= smallest_slab]
+    assert copies == []
+
+
+@cpu_only
+def test_main_update_runs_on_all_cores():
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("one core")
+    v, misfit = problem((300, 300), 16)
+    text = compiled(misfit, v).as_text()
+    wavefield = 300 * 300
+    parallel = [line for line in text.splitlines() if "outer_dimension_partitions" in line and size_of(line) >= wavefield]
+    assert parallel
+
+
+@pytest.mark.parametrize(("nt", "chunks"), [(64, 32), (100, 50), (31, 31)])
+def test_number_of_callbacks(nt, chunks, monkeypatch):
+    """One write and one read for each chunk, a 32nd of the run or so for fields as small as these."""
+    calls = {"write": 0, "read": 0}
+    for name in calls:
+        real = getattr(Registry, name)
+
+        def counted(self, *args, name=name, real=real):
+            calls[name] += 1
+            return real(self, *args)
+
+        monkeypatch.setattr(Registry, name, counted)
+    v, misfit = problem((20, 22), nt, storage_mode="cpu")
+    jax.block_until_ready(jax.grad(misfit)(v))
+    assert calls == {"write": chunks, "read": chunks}
+
+
+# ---- memory ----
+
+
+@pytest.mark.parametrize("shape", [(120, 130), (30, 32, 34)])
+def test_streamed_modes_keep_little_on_the_device(shape, tmp_path):
+    """For 300 steps at most a tenth of what "device" takes: the loops' state and one chunk instead of the history."""
+
+    def device_bytes(mode):
+        v, misfit = problem(shape, 300, storage_mode=mode, storage_path=str(tmp_path))
+        return compiled(jax.grad(misfit), v).memory_analysis().temp_size_in_bytes
+
+    device = device_bytes("device")
+    assert device_bytes("cpu") <= device / 10
+    assert device_bytes("disk") <= device / 10
+
+
+MEASURE = """
+import sys, jax, jax.numpy as jnp, numpy as np, jaxwave
+from jaxwave.storage.registry import REGISTRY
+
+mode, compression, path = sys.argv[1], sys.argv[2] == "True", sys.argv[3]
+v, nt = jnp.full((300, 300), 1500.0, jnp.float32), 640
+options = dict(
+    source_amplitudes=jnp.ones((2, 1, nt), jnp.float32), source_locations=np.full((2, 1, 2), 2),
+    receiver_locations=np.full((2, 5, 2), 3), pml_freq=20.0, max_vel=2000.0,
+    storage_mode=mode, storage_compression=compression, storage_path=path,
+)
+seen = []
+def watch(state):
+    seen.append(REGISTRY.stats())
+estimate = jaxwave.estimate_memory(v, 5.0, 8e-4, **options)
+callback = watch if mode == "disk" else None
+misfit = lambda v: jnp.sum(
+    jaxwave.scalar(v, 5.0, 8e-4, backward_callback=callback, callback_frequency=320, **options).receiver_amplitudes ** 2
+)
+run = jax.jit(jax.grad(misfit), compiler_options=jaxwave.compiler_options()).lower(v).compile()
+
+def memory(which):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(which))
+
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak starts again from here
+before = memory("VmRSS")
+jax.block_until_ready(run(v))
+grown = memory("VmHWM") - before
+after = REGISTRY.stats()
+print(estimate.device, estimate.host, estimate.transfer, estimate.disk, grown)
+print(after.ram_bytes + after.pool_bytes, max([0, *(s.disk_bytes for s in seen)]))
+"""
+
+
+def estimated_and_measured(mode, compressed, path):
+    command = [sys.executable, "-c", MEASURE, mode, str(compressed), str(path)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [int(x) for x in out.split()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(("mode", "compressed"), [("device", False), ("cpu", False), ("cpu", True)])
+def test_memory_estimate_against_measurement(mode, compressed, tmp_path):
+    """Within 10 %: the RAM that a gradient takes (device and host are one here), and what the storage holds of it."""
+    device, host, transfer, _, grown, held, _ = estimated_and_measured(mode, compressed, tmp_path)
+    assert abs(device + host + transfer - grown) <= 0.1 * grown
+    assert abs(host - held) <= 0.1 * held
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_disk_estimate_against_measurement(tmp_path):
+    """The file within 10 %; the RAM is an upper bound: how many chunks are under way depends on the disk's speed."""
+    device, host, transfer, disk, grown, held, file_size = estimated_and_measured("disk", False, tmp_path)
+    assert abs(disk - file_size) <= 0.1 * file_size
+    assert 0 < held <= host
+    assert grown <= 1.2 * (device + host + transfer) < 0.5 * disk
+
+
+def test_registry_is_idle_after_a_gradient():
+    v, misfit = problem((20, 22), 64, storage_mode="cpu")
+    jax.block_until_ready(jax.grad(misfit)(v))
+    REGISTRY.clear()
+    stats = REGISTRY.stats()
+    assert stats.ram_bytes == stats.pool_bytes == stats.disk_bytes == 0
