@@ -113,7 +113,9 @@ class Grid:
         return tuple(cells.size if a == slab.axis else n for a, n in enumerate(self.padded))
 
 
-def pml_profile(width: int, spacing: float, dt: float, max_vel: float, pml_freq: float) -> tuple[np.ndarray, np.ndarray]:
+def pml_profile(
+    width: int, spacing: float, dt: float, max_vel: float, pml_freq: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Profiles a and b of a complex-frequency-shifted convolutional PML, from the outer edge inwards.
 
     The memory variable of a derivative D obeys psi' = b psi + a D, with b = exp(-(sigma + alpha) dt) and

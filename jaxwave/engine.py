@@ -79,7 +79,7 @@ class AdjointInputs(NamedTuple):
 
 
 class _Chunks(NamedTuple):
-    """How the stored entries of a run divide into chunks: ``full`` of ``size``, and one of ``rest`` if that is not 0."""
+    """How the stored entries of a run divide into chunks: ``full`` of ``size``, and one of ``rest`` unless that is 0."""
 
     size: int
     full: int
@@ -93,7 +93,7 @@ def _chunks(plan: Plan, n_steps: int, x: Any, stored: bool) -> _Chunks:
 
 
 def _over_chunks(body, carry, series, chunks: _Chunks, interval: int, reverse: bool):
-    """Applies ``body(carry, i, chunk of the series, size)`` to every chunk in time order or against it; joins outputs.
+    """Applies ``body(carry, i, chunk of the series, size)`` to every chunk, in time order or against it.
 
     ``series`` [nt, ...] is cut into chunks of ``size * interval`` steps.
     """

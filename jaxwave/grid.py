@@ -295,8 +295,10 @@ def peak_frequency(signal: ArrayLike | Sequence[ArrayLike], dt: float, default: 
 
 
 def _values(array: ArrayLike) -> np.ndarray:
+    if isinstance(array, jax.core.Tracer):  # inside jax.jit, stop_gradient would trace a NumPy array too
+        array = jax.lax.stop_gradient(array)
     try:
-        return np.asarray(jax.lax.stop_gradient(array))
+        return np.asarray(array)
     except jax.errors.TracerArrayConversionError:
         raise TypeError(
             "the dominant frequency depends on the values of `signal`, which are not known inside jax.jit or jax.vmap; "

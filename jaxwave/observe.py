@@ -119,12 +119,10 @@ def backward(observer: Observer, equation, tick, t, m, w, gradients):
 
 
 def _call(observer: Observer, function, direction: str, grid: Grid, tick, t, fields):
-    def on_host(tick, t, wavefields, gradients):
-        copy = lambda named: {name: np.array(field) for name, field in named.items()}
+    def on_host(tick, t, *named):
+        wavefields, gradients = ({name: np.array(field) for name, field in fields.items()} for fields in named)
         step = int(t) // observer.step_ratio
-        function(
-            CallbackState(step, observer.nt, observer.dt, direction, grid, copy(wavefields), copy(gradients))
-        )
+        function(CallbackState(step, observer.nt, observer.dt, direction, grid, wavefields, gradients))
         return np.int32(tick + 1)
 
     def call():

@@ -96,9 +96,9 @@ def scalar(
     the model (:mod:`jaxwave.equations.scalar` has the scheme). Differentiable with respect to ``v``,
     ``source_amplitudes`` and the initial wavefields, in reverse and forward mode; exact for the discrete scheme.
 
-    Axes run from the slowest to the fastest: (z, y, x). Locations are cell numbers of the whole model. Within a step the
-    order is record, update, inject: sample 0 of a record is the initial wavefield, and what is injected at sample t is
-    first seen at sample t + 1.
+    Axes run from the slowest to the fastest: (z, y, x). Locations are cell numbers of the whole model. Within a step
+    the order is record, update, inject: sample 0 of a record is the initial wavefield, and what is injected at sample t
+    is first seen at sample t + 1.
 
     Args:
         v: Wave speed [*cells], or one model per shot [shot, *cells], in 1, 2 or 3 dimensions. Float32 or float64.

@@ -205,7 +205,9 @@ def _run_transpose(cotangents, *leaves, tree, plan, save):
     state = jax.tree.unflatten(_structure(inputs.state), state)
     gradients, ds, dx = _bind_adjoint(AdjointInputs(inputs.m, inputs.operands, histories, data, state), plan)
     found = iter(gradients)
-    pairs = [(_nothing(h), next(found) if want else _nothing(dm)) for (h, dm), want in zip(inputs.pairs, wanted, strict=True)]
+    pairs = [
+        (_nothing(h), next(found) if want else _nothing(dm)) for (h, dm), want in zip(inputs.pairs, wanted, strict=True)
+    ]
     return _flatten_with_none(RunInputs(_nothing(inputs.m), _nothing(inputs.operands), pairs, ds, dx), leaves)
 
 
@@ -264,7 +266,8 @@ def _mapped(args, *, primitive, mapped, params):
 
     def one(moving):
         given = iter(moving)
-        return primitive.bind(*(next(given) if moves else a for a, moves in zip(args, mapped, strict=True)), **dict(params))
+        operands = (next(given) if moves else a for a, moves in zip(args, mapped, strict=True))
+        return primitive.bind(*operands, **dict(params))
 
     return lax.map(one, moving)
 

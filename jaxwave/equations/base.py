@@ -5,8 +5,9 @@ Python branch on a traced value. The state advances by
 
     x[t+1] = A(m) x[t] + B s[t],        d[t] = R x[t]
 
-with coefficients m, injected amplitudes s and recorded data d. A(m) is linear in m, and m multiplies *terms* g(x) of the
-state: what the gradient with respect to m needs from step t is g(x[t]) alone, and the linearised (Born) run adds dm g.
+with coefficients m, injected amplitudes s and recorded data d. A(m) is linear in m, and m multiplies *terms* g(x) of
+the state: what the gradient with respect to m needs from step t is g(x[t]) alone, and the linearised (Born) run adds
+dm g.
 
 The adjoint state may be scaled as suits the equation; only ``adjoint_start``, ``adjoint_finish`` and the accumulation
 know how.

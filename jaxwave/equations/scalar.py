@@ -140,11 +140,7 @@ class ScalarEquation:
         one, profiles, slabs = _one(c, self.grid.halo), operands["profiles"], self.grid.slabs
         mu, mu_next, z, p = w
         z = tuple(
-            (
-                q["b_extent"] * y
-                + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size)
-            )
-            / one
+            (q["b_extent"] * y + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size)) / one
             for q, y, s in zip(profiles, z, slabs, strict=True)
         )
         p = tuple(

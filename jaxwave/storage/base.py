@@ -1,13 +1,13 @@
 """Where the wavefields that a gradient needs are kept: one object per policy, one protocol for the time loop.
 
-The time loop saves an *entry* (the encoded terms of one step) at a time into a *chunk* of several entries. A policy says
-how many entries make a chunk and what becomes of a full one:
+The time loop saves an *entry* (the encoded terms of one step) at a time into a *chunk* of several. A policy says how
+many entries make a chunk and what becomes of a full one:
 
     device: one chunk for the whole run; the chunk is the history.
-    host, disk: chunks leave the device through a callback as they fill, and come back one by one in the adjoint loop. The
-        history that travels through the program is a *token*, a float that numbers it. Callbacks are unordered as far as
-        JAX knows, and ordered by this token, which each one takes and returns. Token 0 is the history of zeros (what a
-        symbolic zero tangent is instantiated to).
+    host, disk: chunks leave the device through a callback as they fill, and come back one by one in the adjoint loop.
+        The history that travels through the program is a *token*, a float that numbers it. Callbacks are unordered as
+        far as JAX knows, and ordered by this token, which each one takes and returns. Token 0 is the history of zeros
+        (what a symbolic zero tangent is instantiated to).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Compression of stored wavefields: small objects with ``encode``, ``decode`` and ``spec``.
 
 A codec turns one field [shot, ...] into a list of arrays ("leaves") and back, on the device, before anything is
-transferred. Leaves are always floating point, because a stored history has a tangent (second derivatives store one) and
-JAX gives integers none: 8-bit codes travel four to a float32 *word*, as bits. Two rules that every codec keeps: leaves of
-zeros decode to zeros, and a field that holds a NaN or an infinity decodes to one that is not finite.
+transferred. Leaves are always floating point, because a stored history has a tangent (second derivatives store one)
+and JAX gives integers none: 8-bit codes travel four to a float32 *word*, as bits. Two rules that every codec keeps:
+leaves of zeros decode to zeros, and a field that holds a NaN or an infinity decodes to one that is not finite.
 """
 
 from __future__ import annotations
