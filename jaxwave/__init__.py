@@ -4,7 +4,8 @@ from jaxwave import grid, resample, storage, wavelets
 from jaxwave.dispatch import compiler_options
 from jaxwave.memory import MemoryEstimate, estimate_memory
 from jaxwave.observe import CallbackState
-from jaxwave.propagators import PmlFrequencyWarning, SubstepWarning, scalar
+from jaxwave.problem import PmlFrequencyWarning, SubstepWarning
+from jaxwave.propagators import scalar
 from jaxwave.results import RunInfo, ScalarResult, WaveState
 from jaxwave.storage import StorageError
 from jaxwave.survey import IGNORE_LOCATION

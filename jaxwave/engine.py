@@ -66,7 +66,7 @@ class RunInputs(NamedTuple):
 
 
 class AdjointInputs(NamedTuple):
-    """Operands of ``adjoint``: coefficients, constants, histories, data [nt, shot, receiver], cotangent of the state."""
+    """Operands of ``adjoint``: coefficients, constants, histories, data [nt, shot, receiver], cotangent of a state."""
 
     m: Any
     operands: Any
@@ -79,7 +79,7 @@ class AdjointInputs(NamedTuple):
 
 
 class _Chunks(NamedTuple):
-    """How the stored entries of a run divide into chunks: ``full`` of ``size``, and one of ``rest`` unless that is 0."""
+    """How the stored entries divide: into ``full`` chunks of ``size``, and one of ``rest`` unless that is 0."""
 
     size: int
     full: int

@@ -45,7 +45,7 @@ def gaussian_smooth(
         [1640.0, 1880.0, 2190.0]
     """
     model = jnp.asarray(model)
-    sigmas, spacings = (_per_axis(name, x, model.ndim) for name, x in (("sigma", sigma), ("grid_spacing", grid_spacing)))
+    sigmas, spacings = _per_axis("sigma", sigma, model.ndim), _per_axis("grid_spacing", grid_spacing, model.ndim)
     if min(sigmas, default=0) < 0 or min(spacings, default=1) <= 0:
         raise ValueError(f"`sigma`={sigma} must not be negative, and `grid_spacing`={grid_spacing} must be positive")
     for axis, width in enumerate(s / dx for s, dx in zip(sigmas, spacings, strict=True)):
@@ -63,8 +63,8 @@ def lowpass(data: ArrayLike, cutoff: ArrayLike, dt: float, order: int = 4) -> ja
 
         H(f) = 1 / (1 + (f / cutoff)^(2 order))
 
-    Apply it to predicted and observed data alike: it is linear, and differentiable in the data. Zeros are assumed before
-    and after the record.
+    Apply it to predicted and observed data alike: it is linear, and differentiable in the data. Zeros are assumed
+    before and after the record.
 
     Args:
         data: Records [..., nt].
@@ -129,7 +129,7 @@ def l2_misfit(predicted: ArrayLike, observed: ArrayLike) -> jax.Array:
         1984.
     """
     if np.shape(predicted) != np.shape(observed):
-        raise ValueError(f"records have different shapes: predicted {np.shape(predicted)}, observed {np.shape(observed)}")
+        raise ValueError(f"the predicted record has shape {np.shape(predicted)}, the observed one {np.shape(observed)}")
     return jnp.mean((jnp.asarray(predicted) - jnp.asarray(observed)) ** 2)
 
 
@@ -212,6 +212,6 @@ def _smoothing_matrix(n: int, width: float) -> np.ndarray:
     offset = np.arange(-reach, reach + 1)
     weight = np.exp(-0.5 * (offset / width) ** 2)
     matrix = np.zeros((n, n))
-    cell = np.arange(n)[:, None]
-    np.add.at(matrix, (np.broadcast_to(cell, (n, offset.size)), np.clip(cell + offset, 0, n - 1)), weight / weight.sum())
+    rows, columns = np.broadcast_arrays(np.arange(n)[:, None], np.clip(np.arange(n)[:, None] + offset, 0, n - 1))
+    np.add.at(matrix, (rows, columns), weight / weight.sum())
     return matrix

@@ -111,9 +111,8 @@ def load_checkpoint(path: str | os.PathLike, like: Any) -> Any:
         leaves = [file[f"leaf_{i}"][()] for i in range(len(expected))]
     for leaf, want in zip(map(np.asarray, leaves), map(np.asarray, expected), strict=True):
         if (leaf.shape, leaf.dtype) != (want.shape, want.dtype):
-            raise ValueError(
-                f"{path} holds an array of {leaf.dtype}{list(leaf.shape)} where {want.dtype}{list(want.shape)} is expected"
-            )
+            found, wanted = (f"{x.dtype}{list(x.shape)}" for x in (leaf, want))
+            raise ValueError(f"{path} holds an array of {found} where {wanted} is expected")
     return jax.tree.unflatten(structure, leaves)
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxwave import propagators, validate
+from jaxwave import validate
 from jaxwave.dispatch import compiler_options
+from jaxwave.problem import Problem, describe
+from jaxwave.propagators import run, with_defaults
 from jaxwave.storage.base import DeviceStorage, HostStorage, entry_bytes
 from jaxwave.storage.hdf5 import QUEUE_LENGTH
 
@@ -74,20 +76,20 @@ def estimate_memory(v: Any, grid_spacing: Any, dt: float, **arguments: Any) -> M
     if not isinstance(v, jax.ShapeDtypeStruct):
         v = validate.real_array("v", v)
         arguments["max_vel"] = validate.speed(v, arguments.get("max_vel"))
-    arguments = propagators.with_defaults(v, grid_spacing, dt, **arguments)
+    arguments = with_defaults(v, grid_spacing, dt, **arguments)
     seen = []
 
     def misfit(v):
-        problem = propagators.describe(**{**arguments, "v": v})
+        problem = describe(**{**arguments, "v": v})
         seen.append(problem)
-        return jnp.sum(propagators.run(problem).receiver_amplitudes ** 2)
+        return jnp.sum(run(problem).receiver_amplitudes ** 2)
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
     compiled = gradient.lower(jax.ShapeDtypeStruct(v.shape, v.dtype)).compile()
     return _add_up(seen[0], compiled.memory_analysis())
 
 
-def _add_up(problem: propagators.Problem, analysis: Any) -> MemoryEstimate:
+def _add_up(problem: Problem, analysis: Any) -> MemoryEstimate:
     setup, plan = problem.setup, problem.plan
     x = jax.eval_shape(lambda: plan.equation.zero_state(setup.n_shots, problem.arrays["v"].dtype))
     n_entries = setup.nt * setup.step_ratio // plan.interval

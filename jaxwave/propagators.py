@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxwave import boundary, grid, validate
-from jaxwave.boundary import Grid
-from jaxwave.engine import Plan, RunInputs
-from jaxwave.equations.scalar import ScalarEquation, ScalarState
-from jaxwave.observe import CallbackState, Observer
-from jaxwave.resample import downsample, upsample
-from jaxwave.results import RunInfo, ScalarResult, WaveState
+from jaxwave import validate
+from jaxwave.embedding import finish, prepare, profiles
+from jaxwave.engine import RunInputs
+from jaxwave.observe import CallbackState
+from jaxwave.problem import Problem, describe
+from jaxwave.results import ScalarResult, WaveState
 from jaxwave.rules import propagate
-from jaxwave.storage.base import DiskStorage, Storage, as_storage
-from jaxwave.storage.codecs import Codec, as_codec
-from jaxwave.storage.hdf5 import check_path
-from jaxwave.survey import Region, ignored, place, survey_region
-
-
-class SubstepWarning(UserWarning):
-    """The time step was divided, because it is above the stability limit."""
-
-
-class PmlFrequencyWarning(UserWarning):
-    """``pml_freq`` was not given and could not be found from the sources."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """What is static about a call, before the storage policy. Hashable."""
-
-    grid: Grid
-    region: Region
-    n_shots: int
-    nt: int
-    dt: float
-    inner_dt: float
-    step_ratio: int
-    resampling: tuple[tuple[str, Any], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """A checked call: static setup, plan and info; and its arrays."""
-
-    setup: Setup
-    plan: Plan
-    info: RunInfo
-    arrays: dict[str, Any]
+from jaxwave.storage.base import Storage
+from jaxwave.storage.codecs import Codec
 
 
 def scalar(
@@ -163,78 +122,14 @@ def with_defaults(*args: Any, **arguments: Any) -> dict[str, Any]:
     return bound.arguments
 
 
-def describe(**arguments: Any) -> Problem:
-    """Checks the arguments of :func:`scalar` and settles everything static about the call."""
-    a = SimpleNamespace(**arguments)
-    storage = _storage(a)
-    fields = {"wavefield_0": a.wavefield_0, "wavefield_m1": a.wavefield_m1}
-    if a.initial_state is not None:
-        if any(f is not None for f in fields.values()):
-            raise ValueError("`initial_state` and the initial wavefields exclude each other; give one of them")
-        validate.state(a.initial_state, WaveState._fields)
-        fields = {"wavefield_0": a.initial_state.wavefield_0, "wavefield_m1": a.initial_state.wavefield_m1}
-    fields = {name: None if f is None else validate.real_array(name, f) for name, f in fields.items()}
-    given_fields = [f for f in fields.values() if f is not None]
-
-    v = validate.real_array("v", a.v)
-    amplitudes = None if a.source_amplitudes is None else validate.real_array("source_amplitudes", a.source_amplitudes)
-    sources = None if a.source_locations is None else validate.locations("source_locations", a.source_locations)
-    receivers = None if a.receiver_locations is None else validate.locations("receiver_locations", a.receiver_locations)
-    validate.same_dtype(v=v, source_amplitudes=amplitudes, **fields)
-    validate.sources(amplitudes, sources)
-    placed = [x for x in (sources, receivers) if x is not None]
-    ndim = validate.dimensions(v, a.grid_spacing, placed, given_fields)
-    validate.field_ranks(ndim, **fields)
-    n_shots = validate.shots(source_amplitudes=amplitudes, receiver_locations=receivers, **fields)
-    if v.ndim == ndim + 1 and not placed and not given_fields:
-        n_shots = v.shape[0]
-    validate.model_shots(v, ndim, n_shots)
-
-    spacing, dt = validate.spacing(a.grid_spacing, ndim), validate.positive("dt", a.dt)
-    widths = validate.per_face("pml_width", a.pml_width, ndim)
-    nt = validate.steps(a.nt, amplitudes)
-    max_vel = validate.speed(v, a.max_vel)
-    inner_dt, step_ratio = grid.substeps(dt, max_vel, spacing)
-    region = _region(a, v.shape[-ndim:], placed, given_fields, widths)
-    validate.inside("source_locations", sources, region, ndim)
-    validate.inside("receiver_locations", receivers, region, ndim)
-    interval = validate.whole("model_gradient_sampling_interval", a.model_gradient_sampling_interval, 1)
-    validate.divides(interval, nt * step_ratio)
-    resampling = (
-        ("freq_taper_frac", validate.fraction("freq_taper_frac", a.freq_taper_frac)),
-        ("time_pad_frac", validate.fraction("time_pad_frac", a.time_pad_frac)),
-        ("time_taper", validate.flag("time_taper", a.time_taper)),
-    )
-    every = validate.callbacks(
-        a.callback_frequency, forward_callback=a.forward_callback, backward_callback=a.backward_callback
-    )
-    pml_freq = _pml_freq(a.pml_freq, amplitudes, sources, dt)
-    _tell_substeps(step_ratio, dt, max_vel, spacing)
-
-    geometry = Grid(region.shape, spacing, validate.accuracy(a.accuracy), widths)
-    setup = Setup(geometry, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
-    observer = None
-    if a.forward_callback or a.backward_callback:
-        observer = Observer(a.forward_callback, a.backward_callback, every, step_ratio, nt, dt)
-    plan = Plan(ScalarEquation(geometry), storage, interval, observer)
-    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, storage)
-    memory = (a.initial_state.psi, a.initial_state.zeta) if a.initial_state is not None else None
-    arrays = dict(
-        v=v, amplitudes=amplitudes, sources=sources, receivers=receivers,
-        fields=_checked_fields(fields, geometry, n_shots, memory is not None),
-        memory=_checked_memory(memory, geometry, n_shots, v.dtype),
-    )  # fmt: skip
-    return Problem(setup, plan, info, arrays)
-
-
 def run(problem: Problem) -> ScalarResult:
     """Runs a checked call."""
     setup, info = problem.setup, problem.info
-    m, operands, weights, amplitudes, x = _prepare(setup, problem.arrays)
-    profiles = _profiles(setup.grid, setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(m[0].dtype))
-    inputs = RunInputs(m, {**operands, "profiles": profiles}, [], amplitudes, x)
+    m, operands, weights, amplitudes, x = prepare(setup, problem.arrays)
+    layers = profiles(setup.grid, setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(m[0].dtype))
+    inputs = RunInputs(m, {**operands, "profiles": layers}, [], amplitudes, x)
     data, x = propagate(inputs, problem.plan)
-    records, state, is_finite = _finish(setup, weights, data, x)
+    records, state, is_finite = finish(setup, weights, data, x)
     if validate.surely_false(is_finite):
         raise FloatingPointError(
             f"the wavefield became non-finite within {setup.nt} steps of dt={setup.dt:g} s "
@@ -242,214 +137,3 @@ def run(problem: Problem) -> ScalarResult:
             "wavefields for values near the end of the floating-point range, and max_vel against the model"
         )
     return ScalarResult(*state, is_finite, info, records)
-
-
-# ---- settling what is static ----
-
-
-def _storage(a: SimpleNamespace) -> Storage:
-    codec = as_codec(a.storage_compression)
-    storage = as_storage(a.storage_mode, validate.path("storage_path", a.storage_path), codec)
-    if storage is a.storage_mode and a.storage_compression is not False:
-        raise ValueError(
-            "`storage_compression` is given together with a storage object, which has its own codec; write e.g. "
-            "HostStorage(codec=Int8())"
-        )
-    if isinstance(storage, DiskStorage):
-        check_path(storage.path)
-    return storage
-
-
-def _region(a: SimpleNamespace, shape, placed, fields, widths) -> Region:
-    ndim = len(shape)
-    validate.region_choice(a.survey_pad, a.origin, ndim, bool(fields))
-    if a.origin is not None:
-        start = tuple(validate.whole("origin", o, 0) for o in a.origin)
-        extent = tuple(n - lo - hi for n, lo, hi in zip(fields[0].shape[1:], widths[::2], widths[1::2], strict=True))
-        region = Region(start, tuple(s + n for s, n in zip(start, extent, strict=True)))
-        if min(extent) < 1 or any(stop > n for stop, n in zip(region.stop, shape, strict=True)):
-            raise ValueError(
-                f"`origin`={list(start)} and initial wavefields of shape {fields[0].shape[1:]} (layers of "
-                f"{list(widths)} cells included) cover cells to {list(region.stop)} of a model of {list(shape)}"
-            )
-        return region
-    if a.survey_pad is None:
-        return Region((0,) * ndim, tuple(shape))
-    pads = validate.per_face("survey_pad", a.survey_pad, ndim, optional=True)
-    values = [validate.concrete(x) for x in placed]
-    if any(x is None for x in values):
-        raise ValueError(
-            "`survey_pad` needs locations whose values are known, but they are traced; close over them instead of "
-            "passing them through jit, or leave survey_pad out"
-        )
-    return survey_region(shape, values, pads)
-
-
-def _pml_freq(pml_freq, amplitudes, places, dt: float) -> float:
-    if pml_freq is not None:
-        return validate.positive("pml_freq", pml_freq)
-    fallback = 0.1 / dt
-    if amplitudes is None:
-        return fallback
-    values, where = validate.concrete(amplitudes), validate.concrete(places)
-    if values is None or where is None:
-        warnings.warn(
-            f"`pml_freq` is not given, and the sources that it would be found from are traced; using {fallback:g} Hz "
-            "(a fifth of the Nyquist frequency). Pass pml_freq, e.g. the wavelet's peak frequency",
-            PmlFrequencyWarning, stacklevel=4,
-        )  # fmt: skip
-        return fallback
-    used = np.where(ignored(where)[..., None], 0, values)
-    return grid.peak_frequency(used, dt, default=fallback)
-
-
-def _tell_substeps(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) -> None:
-    if step_ratio > 1:
-        warnings.warn(
-            f"dt={dt:g} s exceeds the stable limit {grid.cfl_time_step(max_vel, spacing):g} s for max_vel={max_vel:g} "
-            f"and grid_spacing={list(spacing)}; each time step is divided into {step_ratio}, and sources and records "
-            "are resampled. Nothing needs to be done unless speed matters: use a smaller dt or a coarser grid then",
-            SubstepWarning, stacklevel=4,
-        )  # fmt: skip
-
-
-def _checked_fields(fields, geometry: Grid, n_shots: int, of_state: bool):
-    """Initial wavefields on the region with its layers."""
-    whose = "`initial_state` belongs to another grid or other layers: its " if of_state else ""
-    padded = {}
-    for name, field in fields.items():
-        if field is None:
-            continue
-        if field.shape == (n_shots, *geometry.shape):
-            field = jnp.pad(field, [(0, 0), *geometry.faces])
-        elif field.shape != (n_shots, *geometry.interior):
-            raise ValueError(
-                f"{whose}`{name}` must have shape {(n_shots, *geometry.shape)} (shots and region), or "
-                f"{(n_shots, *geometry.interior)} with the absorbing layers; got {field.shape}"
-            )
-        padded[name] = field
-    return padded
-
-
-def _checked_memory(memory, geometry: Grid, n_shots: int, dtype):
-    if memory is None:
-        return None
-    expected = [(n_shots, *_layer_shape(geometry, slab)) for slab in geometry.slabs]
-    for part in memory:
-        got = [x.shape for x in part]
-        if got != expected:
-            raise ValueError(
-                f"`initial_state` belongs to another grid or other layers: its memory variables have shapes {got}, "
-                f"this run needs {expected}"
-            )
-        for x in part:
-            validate.same_dtype(v=jax.ShapeDtypeStruct((), dtype), **{"a memory variable of initial_state": x})
-    return memory
-
-
-@functools.lru_cache(maxsize=8)
-def _profiles(geometry: Grid, dt: float, max_vel: float, pml_freq: float, dtype):
-    return boundary.pml_profiles(geometry, dt, max_vel, pml_freq, dtype)
-
-
-# ---- between the user's arrays and the padded grid: plain JAX, differentiated by JAX ----
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _prepare(setup: Setup, arrays: dict[str, Any]):
-    """Coefficients, constants, injected amplitudes [nt, shot, source] and first state of the loop."""
-    geometry, v = setup.grid, arrays["v"]
-    c = _coefficient(setup, v)
-    none = jnp.zeros((setup.n_shots, 0, geometry.ndim), jnp.int32)
-    sources, receivers = (
-        place(none if arrays[name] is None else jnp.asarray(arrays[name]), setup.region, geometry, v.dtype)
-        for name in ("sources", "receivers")
-    )
-    if arrays["amplitudes"] is None:
-        amplitudes = jnp.zeros((setup.nt * setup.step_ratio, setup.n_shots, 0), v.dtype)
-    else:
-        f = upsample(arrays["amplitudes"], setup.step_ratio, **dict(setup.resampling))
-        shot = np.arange(setup.n_shots)[:, None] if c.shape[0] > 1 else np.zeros((setup.n_shots, 1), int)
-        scale = -c[(shot, *sources.cells)] * sources.weight
-        amplitudes = jnp.moveaxis(scale[:, :, None] * f, 2, 0)
-    operands = {"sources": sources.cells, "receivers": receivers.cells}
-    return (c,), operands, receivers.weight, amplitudes, _first_state(setup, arrays)
-
-
-def _coefficient(setup: Setup, v: jax.Array) -> jax.Array:
-    """c = v^2 dt^2 on the padded grid [1 or shot, ...]: replicated into the layers, zero in the halo."""
-    geometry = setup.grid
-    if v.ndim == geometry.ndim:
-        v = v[None]
-    cut = tuple(slice(a, b) for a, b in zip(setup.region.start, setup.region.stop, strict=True))
-    v = jnp.pad(v[(slice(None), *cut)], [(0, 0), *geometry.faces], mode="edge")
-    return _to_padded(geometry, (v * setup.inner_dt) ** 2)
-
-
-def _first_state(setup: Setup, arrays: dict[str, Any]) -> ScalarState:
-    geometry = setup.grid
-    x = ScalarEquation(geometry).zero_state(setup.n_shots, arrays["v"].dtype)
-    fields, memory = arrays["fields"], arrays["memory"]
-    if "wavefield_0" in fields:
-        x = x._replace(u=_to_padded(geometry, fields["wavefield_0"]))
-    if "wavefield_m1" in fields:
-        x = x._replace(u_previous=_to_padded(geometry, fields["wavefield_m1"]))
-    if memory is not None:
-        psi, zeta = memory
-        slabs = geometry.slabs
-        x = x._replace(
-            psi=tuple(_layer_to_slab(geometry, s, q, s.extent) for s, q in zip(slabs, psi, strict=True)),
-            zeta=tuple(_layer_to_slab(geometry, s, q, s.reach) for s, q in zip(slabs, zeta, strict=True)),
-        )
-    return x
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _finish(setup: Setup, weights: jax.Array, data: jax.Array, x: ScalarState):
-    """Records [shot, receiver, nt], the user's view of the final state, and whether it is finite."""
-    geometry = setup.grid
-    records = downsample(jnp.moveaxis(data, 0, 2), setup.step_ratio, **dict(setup.resampling))
-    state = WaveState(
-        _from_padded(geometry, x.u),
-        _from_padded(geometry, x.u_previous),
-        tuple(_slab_to_layer(geometry, s, q, s.extent) for s, q in zip(geometry.slabs, x.psi, strict=True)),
-        tuple(_slab_to_layer(geometry, s, q, s.reach) for s, q in zip(geometry.slabs, x.zeta, strict=True)),
-    )
-    is_finite = jnp.isfinite(x.u).all() & jnp.isfinite(x.u_previous).all()
-    return records * weights[:, :, None], state, is_finite
-
-
-def _margins(geometry: Grid) -> list[tuple[int, int]]:
-    """Cells of the padded grid before and after the interior, per axis."""
-    r = geometry.halo
-    return [(r, total - n - r) for total, n in zip(geometry.padded, geometry.interior, strict=True)]
-
-
-def _to_padded(geometry: Grid, x: jax.Array) -> jax.Array:
-    return jnp.pad(x, [(0, 0), *_margins(geometry)])
-
-
-def _from_padded(geometry: Grid, x: jax.Array) -> jax.Array:
-    r = geometry.halo
-    return x[(slice(None), *(slice(r, r + n) for n in geometry.interior))]
-
-
-def _layer_shape(geometry: Grid, slab) -> tuple[int, ...]:
-    return tuple(slab.layer.size if axis == slab.axis else n for axis, n in enumerate(geometry.interior))
-
-
-def _layer_margins(geometry: Grid, slab, cells) -> list[tuple[int, int]]:
-    margins = _margins(geometry)
-    margins[slab.axis] = (slab.layer.start - cells.start, cells.stop - slab.layer.stop)
-    return margins
-
-
-def _layer_to_slab(geometry: Grid, slab, x: jax.Array, cells) -> jax.Array:
-    """Memory variables of a layer, as users see them, into the slab that holds them."""
-    return jnp.pad(x, [(0, 0), *_layer_margins(geometry, slab, cells)])
-
-
-def _slab_to_layer(geometry: Grid, slab, x: jax.Array, cells) -> jax.Array:
-    margins = _layer_margins(geometry, slab, cells)
-    sizes = _layer_shape(geometry, slab)
-    return x[(slice(None), *(slice(lo, lo + n) for (lo, _), n in zip(margins, sizes, strict=True)))]

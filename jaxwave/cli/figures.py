@@ -27,7 +27,7 @@ def sections(true: ArrayLike, initial: ArrayLike, inverted: ArrayLike, spacing: 
     z, y, _ = ((s.start + s.stop) // 2 for s in block)
     low, high = (f(m.min() if f is min else m.max() for m in models.values()) for f in (min, max))
     nz, ny, nx = models["true"].shape
-    figure = Figure(figsize=(9.5, 5.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.6), layout="constrained")
     axes = figure.subplots(2, 3, sharex=True, height_ratios=(nz, ny))
     cuts = (
         (lambda m: m[:, y], 0, "z (m)", f"y = {(y + 0.5) * spacing:g} m"),
@@ -50,7 +50,7 @@ def sections(true: ArrayLike, initial: ArrayLike, inverted: ArrayLike, spacing: 
 
 
 def inversion_2d(
-    models: Mapping[str, np.ndarray], spacing: float, freqs: Sequence[float], misfits: np.ndarray, errors: Sequence[float]
+    models: Mapping[str, np.ndarray], spacing: float, freqs: Sequence[float], misfits: np.ndarray, errors: np.ndarray
 ) -> Any:
     """Models one above the other on one colour scale, and below them how misfit and model error went.
 

@@ -125,7 +125,7 @@ def _settings(arguments: argparse.Namespace, true: np.ndarray) -> Settings:
         raise ValueError(f"a frequency is above the Nyquist frequency {0.5 / dt:g} Hz of dt={dt:g} s")
     batch = a.batch or max(1, a.shots // 2)
     if batch > a.shots or a.shots > true.shape[1]:
-        raise ValueError(f"--batch {batch}, --shots {a.shots} and the model's {true.shape[1]} columns must not decrease")
+        raise ValueError(f"--batch {batch} <= --shots {a.shots} <= {true.shape[1]} columns of the model must hold")
     frozen = round(a.freeze / spacing)
     if frozen > true.shape[0] - 8:
         raise ValueError(f"--freeze {a.freeze:g} m leaves less than 8 of the model's {true.shape[0]} rows")
@@ -161,7 +161,7 @@ def _resume(checkpoint: Path, problem: Inversion) -> tuple[State, int]:
     theirs = metadata["settings"]
     changed = [f"{name} ({theirs.get(name)}, now {value})" for name, value in mine.items() if theirs.get(name) != value]
     if changed:
-        raise ValueError(f"{checkpoint} belongs to other settings: {', '.join(changed)}; resume with those, or remove it")
+        raise ValueError(f"{checkpoint} is of other settings: {', '.join(changed)}; resume with those, or remove it")
     return io.load_checkpoint(checkpoint, like=problem.begin()), metadata["done"]
 
 
@@ -177,8 +177,9 @@ def _stage(settings: Settings, state: State, band: int, true: np.ndarray, initia
 def _write(path: str, settings: Settings, true: np.ndarray, initial: np.ndarray, state: State) -> None:
     """The result file. Misfits are relative to the observed data of their band."""
     contents = {
-        "model": state.v, "initial": initial, "true": true, "stages": state.stages, "batch_misfits": state.batch_misfits,
-        "misfits": state.misfits, "model_errors": model_errors(true, initial, state), "freqs": settings.freqs,
+        "model": state.v, "initial": initial, "true": true, "stages": state.stages, "freqs": settings.freqs,
+        "batch_misfits": state.batch_misfits, "misfits": state.misfits,
+        "model_errors": model_errors(true, initial, state),
     }  # fmt: skip
     with io.atomic(path) as temporary, h5py.File(temporary, "w") as file:
         for name, value in contents.items():

@@ -136,10 +136,10 @@ class Inversion:
         batches = [np.asarray(self._record(self._true, self._sources[shots])) for shots in self._all_shots()]
         self._observed = np.concatenate(batches)[: self.settings.shots]
 
-    def run(self, state: State, k: int, after: Callable[[State, int], None]) -> State:
-        """Carry out the iterations from number ``k``; ``after(state, iterations done)`` is called after each."""
+    def run(self, state: State, done: int, after: Callable[[State, int], None]) -> State:
+        """Carry out the iterations from number ``done``; ``after(state, iterations done)`` is called after each."""
         settings = self.settings
-        for k in range(k, settings.total):
+        for k in range(done, settings.total):
             band, i = divmod(k, settings.iterations)
             if i == 0:
                 state.misfits[band, 0] = self._misfit_of_all(state.v, band)

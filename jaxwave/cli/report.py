@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxwave.boundary import Grid
-from jaxwave.propagators import SubstepWarning
+from jaxwave.problem import SubstepWarning
 from jaxwave.results import RunInfo
 from jaxwave.storage.codecs import Raw, stored_bytes
 
@@ -122,7 +122,8 @@ def substeps(info: RunInfo, dt: float) -> str:
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     packages = {name: version(name) for name in ("jax", "jaxlib", "numpy", "optax", "h5py")}
-    return {"jaxwave": jaxwave_version(), "python": platform.python_version(), **packages, "device": str(jax.devices()[0])}
+    machine = {"python": platform.python_version(), "device": str(jax.devices()[0])}
+    return {"jaxwave": jaxwave_version(), **packages, **machine}
 
 
 def jaxwave_version() -> str:
