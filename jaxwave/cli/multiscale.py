@@ -39,7 +39,7 @@ class Settings:
         batch: Shots in an iteration.
         iterations: Iterations in every band.
         optimizer: "adam" or "sgd".
-        learning_rate: Change of a cell in an iteration (m/s): its typical size at the start of a band.
+        learning_rate: Change of a cell in an iteration (m/s): its typical size where it is largest in a band.
         gradient_smooth: Standard deviation (metres) of the smoothing of gradients.
         frozen_cells: Rows at the top that stay as they are: the water.
         min_vel, max_vel: Bounds of the model (m/s).
@@ -212,8 +212,14 @@ def _survey(settings: Settings, shape: tuple[int, ...]) -> tuple[np.ndarray, np.
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Adam or momentum on the gradient scaled to one (rms), with a rate that falls to a fifth within a band."""
-    rate = optax.cosine_decay_schedule(settings.learning_rate, settings.iterations, alpha=0.2)
+    """Adam or momentum on the gradient scaled to one (rms), with a rate that rises and falls within a band.
+
+    It starts low because Adam's first step is as large for a cell with a small gradient as for any other.
+    """
+    peak, n = settings.learning_rate, settings.iterations
+    rate = optax.warmup_cosine_decay_schedule(
+        0.1 * peak, peak, warmup_steps=n // 8, decay_steps=n, end_value=0.1 * peak
+    )
     if settings.optimizer == "adam":
         return optax.chain(_unit_rms(), optax.adam(rate))
     return optax.chain(_unit_rms(), optax.trace(decay=0.8), optax.scale(0.2), optax.scale_by_learning_rate(rate))

@@ -1,4 +1,4 @@
-"""The error that storage raises."""
+"""The errors that storage raises."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ class StorageError(OSError):
 
     The message says what was asked, what stood against it (with the path, where there is one), and the remedy.
     """
+
+
+class StoragePathError(StorageError, ValueError):
+    """``storage_path`` is no directory in which files can be made: a wrong argument, told before anything runs."""

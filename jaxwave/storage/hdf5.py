@@ -20,7 +20,7 @@ from concurrent.futures import Future
 import h5py
 import numpy as np
 
-from jaxwave.storage.errors import StorageError
+from jaxwave.storage.errors import StorageError, StoragePathError
 from jaxwave.storage.janitor import DATA_NAME, JANITOR, fresh_name
 from jaxwave.storage.ram import POOL, Block, ChunkLayout, Spec
 
@@ -33,7 +33,7 @@ def check_path(path: str) -> None:
     """Refuse a directory in which nothing can be made, by trying.
 
     Raises:
-        StorageError: If ``path`` does not exist, is no directory or is not writable.
+        StoragePathError: If ``path`` does not exist, is no directory or is not writable.
     """
     directory = fresh_name(path)
     try:
@@ -43,8 +43,8 @@ def check_path(path: str) -> None:
         raise _unusable(path, error) from error
 
 
-def _unusable(path: str, error: OSError) -> StorageError:
-    return StorageError(
+def _unusable(path: str, error: OSError) -> StoragePathError:
+    return StoragePathError(
         f"cannot store wavefields under storage_path={path!r}: {error.strerror}; "
         "`storage_path` must be an existing directory in which you may write"
     )
