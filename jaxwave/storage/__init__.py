@@ -2,7 +2,7 @@
 
 from jaxwave.storage.base import DeviceStorage, DiskStorage, HostStorage, NoStorage
 from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int8, Raw
-from jaxwave.storage.errors import StorageError
+from jaxwave.storage.errors import StorageError, StoragePathError
 
 __all__ = [
     "BFloat16",
@@ -15,4 +15,5 @@ __all__ = [
     "NoStorage",
     "Raw",
     "StorageError",
+    "StoragePathError",
 ]
