@@ -10,6 +10,7 @@ import pytest
 import jaxwave
 from jaxwave import IGNORE_LOCATION, propagators
 from jaxwave.storage import HostStorage
+from jaxwave.storage.errors import StoragePathError
 
 N_SHOTS, SHAPE, NT = 2, (12, 14), 8
 V = np.full(SHAPE, 1500.0)
