@@ -1,5 +1,6 @@
 """Configuration of the documentation: ``sphinx-build -W docs docs/_build``."""
 
+import re
 from importlib.metadata import version as installed_version
 
 project = "jaxwave"
@@ -8,7 +9,7 @@ copyright = author
 version = release = installed_version("jaxwave")
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_parser"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "performance_table.md"]
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
@@ -22,3 +23,12 @@ napoleon_custom_sections = ["Reference"]
 
 html_theme = "furo"
 html_title = f"jaxwave {version}"
+
+
+def setup(app):
+    """Shapes such as [shot, *cells] are code, whose asterisk is not the beginning of emphasis."""
+
+    def quote_shapes(app, what, name, obj, options, lines):
+        lines[:] = [re.sub(r"(?<!`)\[[^\[\]`]*\*\w+[^\[\]`]*\](?!`)", r"``\g<0>``", line) for line in lines]
+
+    app.connect("autodoc-process-docstring", quote_shapes)

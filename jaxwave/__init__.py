@@ -1,6 +1,6 @@
 """jaxwave: differentiable wave propagation for JAX."""
 
-from jaxwave import grid, resample, storage, wavelets
+from jaxwave import grid, inversion, io, resample, storage, wavelets
 from jaxwave.dispatch import compiler_options
 from jaxwave.memory import MemoryEstimate, estimate_memory
 from jaxwave.observe import CallbackState
@@ -25,6 +25,8 @@ __all__ = [
     "compiler_options",
     "estimate_memory",
     "grid",
+    "inversion",
+    "io",
     "resample",
     "scalar",
     "storage",

@@ -84,7 +84,7 @@ def inversion_2d(
     for band, (freq, values) in enumerate(zip(freqs, misfits, strict=True)):
         left.semilogy(band * misfits.shape[1] + 1 + np.arange(values.size), values, ".-", label=f"up to {freq:g} Hz")
     left.set(xlabel="iteration", ylabel="relative misfit of the batch")
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, ncols=len(freqs), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     right.plot(range(len(errors)), errors, "o-")
     right.set_xticks(range(len(errors)), ["start", *(f"{freq:g} Hz" for freq in freqs)])
     right.set(xlabel="after band", ylabel="model error (m/s, rms)", ylim=(0, None))

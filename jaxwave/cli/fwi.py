@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         def after(state: State, k: int) -> None:
             band, i = divmod(k - 1, settings.iterations)
             if arguments.checkpoint_every and k % arguments.checkpoint_every == 0:
-                io.save_checkpoint(checkpoint, state, {"done": k, "settings": settings.as_json()})
+                io.save_checkpoint(checkpoint, state, {"done": k, "settings": problem.identity})
             progress.step(f"{settings.freqs[band]:g} Hz, relative misfit {state.batch_misfits[band, i]:.3f}")
             if i == settings.iterations - 1:
                 progress.say(_stage(settings, state, band, true, initial))
@@ -157,7 +157,7 @@ def _resume(checkpoint: Path, problem: Inversion) -> tuple[State, int]:
     """State and iterations done, from the checkpoint if there is one."""
     if not checkpoint.exists():
         return problem.begin(), 0
-    metadata, mine = io.load_metadata(checkpoint), problem.settings.as_json()
+    metadata, mine = io.load_metadata(checkpoint), problem.identity
     theirs = metadata["settings"]
     changed = [f"{name} ({theirs.get(name)}, now {value})" for name, value in mine.items() if theirs.get(name) != value]
     if changed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -103,11 +104,16 @@ class Inversion:
         settings: All its settings.
         true: Model that the observed data are made in [z, x].
         initial: Model to start from.
+
+    Attributes:
+        identity: What two inversions have to share to give the same result, for a checkpoint.
     """
 
     def __init__(self, settings: Settings, true: np.ndarray, initial: np.ndarray) -> None:
         self.settings = settings
         self._initial = jnp.asarray(initial, jnp.float32)
+        digest = hashlib.sha256(np.stack([true, initial]).astype(np.float32).tobytes()).hexdigest()
+        self.identity = {**settings.as_json(), "models": digest[:12]}
         self._sources, self._receivers = _survey(settings, true.shape)
         wavelet = ricker(settings.peak_freq, settings.nt, settings.dt, 1.5 / settings.peak_freq, dtype=jnp.float32)
         self._wavelet = np.asarray(wavelet)

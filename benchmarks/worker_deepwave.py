@@ -1,0 +1,74 @@
+"""Times one case with Deepwave in this process, and prints one line of JSON. See README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import deepwave
+import measure
+import numpy as np
+import torch
+from cases import CASES, DT, FAST, FREQUENCY, PML_WIDTH, SPACING, Case, Problem, build
+
+MODES, CODECS = ("device", "disk"), ("none", "int8")  # on a CPU its "cpu" is its "device"
+
+
+def main() -> None:
+    """Runs what the command line asks for."""
+    arguments = measure.parser(__doc__, MODES, CODECS).parse_args()
+    torch.set_num_threads(measure.cpu_count())
+    case = CASES[arguments.case]
+    call = task(case, build(case, arguments.dtype), arguments)
+    measure.run(
+        call, arguments, library="deepwave", version=deepwave.__version__, backend=f"torch {torch.__version__}",
+        threads=torch.get_num_threads(), device="cpu", stored_bytes=bytes_stored(case, arguments),
+    )  # fmt: skip
+
+
+def task(case: Case, problem: Problem, arguments: argparse.Namespace) -> Callable[[], tuple[np.ndarray, ...]]:
+    """The call to be timed."""
+    v, amplitudes, sources, receivers = map(
+        torch.from_numpy, (problem.v, problem.amplitudes, problem.sources, problem.receivers)
+    )
+
+    def record(v: torch.Tensor) -> torch.Tensor:
+        out = deepwave.scalar(
+            v, SPACING, DT, source_amplitudes=amplitudes, source_locations=sources, receiver_locations=receivers,
+            accuracy=case.accuracy, pml_width=PML_WIDTH, pml_freq=FREQUENCY, max_vel=FAST, storage=storage(arguments),
+        )  # fmt: skip
+        assert out.info.step_ratio == 1, "a case must not be divided into sub-steps, or rates count half of the work"
+        return out.receiver_amplitudes
+
+    def forward() -> tuple[np.ndarray, ...]:
+        with torch.no_grad():
+            return (record(v).numpy(),)
+
+    def gradient() -> tuple[np.ndarray, ...]:
+        model = v.clone().requires_grad_()
+        data = record(model)
+        (data**2).sum().backward()
+        return data.detach().numpy(), model.grad.numpy()
+
+    return forward if arguments.task == "forward" else gradient
+
+
+def storage(arguments: argparse.Namespace) -> deepwave.Storage:
+    """The storage policy that the command line names."""
+    path = arguments.storage_path if arguments.storage == "disk" else None
+    return deepwave.Storage(arguments.storage, path, arguments.compression == "int8")
+
+
+def bytes_stored(case: Case, arguments: argparse.Namespace) -> int:
+    """Bytes of the history that a gradient keeps, as Deepwave estimates them."""
+    if arguments.task == "forward":
+        return 0
+    estimate = deepwave.estimate_memory(
+        "scalar", case.shape, case.nt, case.n_shots, getattr(torch, arguments.dtype), accuracy=case.accuracy,
+        pml_width=PML_WIDTH, storage=storage(arguments), models_requiring_grad=["v"],
+    )  # fmt: skip
+    return int(estimate["backward_storage_bytes"])
+
+
+if __name__ == "__main__":
+    main()
