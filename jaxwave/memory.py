@@ -18,7 +18,7 @@ from jaxwave.storage.hdf5 import QUEUE_LENGTH
 
 # Copies of a chunk that are alive while it passes between a compiled program and a callback, freed ones that the
 # allocator holds on to included. Measured (JAX 0.10 and 0.11, Linux), for 2 to 40 MB a chunk.
-COPIES_IN_TRANSFER = 6
+COPIES_IN_TRANSFER = 3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,7 +57,7 @@ class CallbackState:
         return self._view(self._wavefields, name, view)
 
     def get_gradient(self, name: str = "v", view: str = "inner") -> np.ndarray:
-        """The gradient accumulated so far [shot, ...], with respect to c = (v dt)^2 at every cell (backward only).
+        """The gradient with respect to a model accumulated so far [1 or shot, ...] (backward only).
 
         Raises:
             ValueError: If the name or the view is unknown, or no gradient is being computed.
@@ -112,7 +112,8 @@ def backward(observer: Observer, equation, tick, t, m, w, gradients):
     """Calls the backward callback if it is due at step ``t`` of the loop; returns the next tick."""
 
     def fields():
-        named = {"v": equation.gradient_finish(m, gradients[0])[0]} if gradients else {}
+        inner_dt = observer.dt / observer.step_ratio
+        named = equation.model_gradients(m, gradients[0], inner_dt) if gradients else {}
         return equation.adjoint_wavefields(m, w), named
 
     return _call(observer, observer.backward, "backward", equation.grid, tick, t, fields)

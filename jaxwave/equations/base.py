@@ -67,6 +67,9 @@ class Equation(Protocol):
     def gradient_finish(self, m: Coefficients, gradient: Terms) -> Coefficients:
         """The gradient with respect to m: unscaled, and summed over shots that share a model."""
 
+    def model_gradients(self, m: Coefficients, gradient: Terms, dt: float) -> dict[str, jax.Array]:
+        """Named gradients with respect to the user's models on the padded grid, for callbacks."""
+
     def wavefields(self, x: State) -> dict[str, jax.Array]:
         """Named physical wavefields on the padded grid, for callbacks."""
 

@@ -203,6 +203,9 @@ class ScalarEquation:
 
     # ---- for callbacks ----
 
+    def model_gradients(self, m, gradient, dt):
+        return {"v": 2 * dt * jnp.sqrt(m[0]) * self.gradient_finish(m, gradient)[0]}  # c = (v dt)^2
+
     def wavefields(self, x):
         return {"wavefield_0": x.u, "wavefield_m1": x.u_previous}
 

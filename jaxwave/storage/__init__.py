@@ -3,6 +3,28 @@
 from jaxwave.storage.base import DeviceStorage, DiskStorage, HostStorage, NoStorage
 from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int8, Raw
 from jaxwave.storage.errors import StorageError, StoragePathError
+from jaxwave.storage.registry import REGISTRY, Stats
+
+
+def clear() -> None:
+    """Releases every stored history and all memory that waits for reuse.
+
+    Seldom needed: what a pullback holds is released with it, and what a compiled program left behind makes way for the
+    next history. Pullbacks that are still held raise :class:`StorageError` afterwards.
+    """
+    REGISTRY.clear()
+
+
+def stats() -> Stats:
+    """What the storage holds now: histories by state, and bytes in host RAM and on disk.
+
+    >>> import jaxwave
+    >>> jaxwave.storage.clear()
+    >>> jaxwave.storage.stats().ram_bytes
+    0
+    """
+    return REGISTRY.stats()
+
 
 __all__ = [
     "BFloat16",
@@ -16,4 +38,6 @@ __all__ = [
     "Raw",
     "StorageError",
     "StoragePathError",
+    "clear",
+    "stats",
 ]

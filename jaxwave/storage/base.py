@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.experimental import io_callback
 
+from jaxwave.storage.callback import host_call
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.registry import REGISTRY
 
@@ -140,16 +140,16 @@ class _Streamed:
                 self.keeper(n_chunks, specs, n_entries),
                 n_chunks=n_chunks, parents=ancestors, owner=int(owner), retain=self.retain,
             )  # fmt: skip
-            return np.float32(number)
+            return [np.float32(number)]
 
-        return [io_callback(callback, TOKEN, owner, *(p[0] for p in parents))]
+        return host_call(callback, [TOKEN], owner, *(p[0] for p in parents))
 
     def put(self, history: list[jax.Array], i, chunk: list[jax.Array]) -> list[jax.Array]:
         def callback(token, i, *leaves):
-            REGISTRY.write(int(token), int(i), [np.asarray(leaf) for leaf in leaves])
-            return np.float32(token)
+            REGISTRY.write(int(token), int(i), list(leaves))
+            return [np.float32(token)]
 
-        return [io_callback(callback, TOKEN, history[0], i, *chunk)]
+        return host_call(callback, [TOKEN], history[0], jnp.int32(i), *chunk)
 
     def get(self, history: list[jax.Array], i, spec: Spec, direction: int) -> list[jax.Array]:
         """Chunk ``i``; ``spec`` is that of the chunk. ``direction`` is +1 or -1: the chunk wanted next."""
@@ -159,7 +159,7 @@ class _Streamed:
                 return [np.zeros(s.shape, s.dtype) for s in spec]
             return REGISTRY.read(int(token), int(i), direction)
 
-        return io_callback(callback, list(spec), history[0], i)
+        return host_call(callback, spec, history[0], jnp.int32(i))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -307,7 +307,7 @@ class Registry:
         if entry is None:
             raise StorageError(
                 f"stored wavefield {number} was released, because a newer one was opened after it had been used; "
-                "`retain=n` on the storage object keeps n more, e.g. `jaxwave.HostStorage(retain=1)`"
+                "`retain=n` on the storage object keeps n more, e.g. `jaxwave.storage.HostStorage(retain=1)`"
             )
         return entry
 
