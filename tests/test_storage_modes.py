@@ -120,6 +120,7 @@ def test_gradient_error_of_codecs(codec, dtype):
     assert 1e-7 < error < GRADIENT_ERROR[codec]
 
 
+@pytest.mark.slow
 def test_gradient_error_of_codecs_on_marmousi(marmousi):
     true = jnp.asarray(marmousi[::3, 100:400:3], jnp.float32)
     columns = true.shape[1]
@@ -217,6 +218,7 @@ def test_pullback_that_leaves_a_compiled_program(mode, tmp_path):
         jax.block_until_ready(pull(one))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["cpu", "disk"])
 def test_gauss_newton_loop_in_one_program(mode, tmp_path):
     """A history that is read many times inside a compiled program serves every time."""
@@ -240,6 +242,7 @@ def test_gauss_newton_loop_in_one_program(mode, tmp_path):
     assert relative(got, want) < 1e-12  # the loops are compiled apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["cpu", "disk"])
 def test_optax_loop_inside_scan(mode, tmp_path):
     v, misfit = problem(nt=60)
@@ -270,6 +273,7 @@ def test_vmap_keeps_histories_apart(mode, tmp_path):
         assert relative(mapped(models), want) < 1e-12  # the loops are compiled apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["cpu", "disk"])
 def test_hundreds_of_gradients_leak_nothing(mode, tmp_path):
     """After 200 gradients, eager and compiled, memory and directory are what they were after a few."""
@@ -321,6 +325,7 @@ def test_what_is_not_needed_is_not_saved(tmp_path):
 # ---- at the same time ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["cpu", "disk"])
 def test_threads(mode, tmp_path):
     # Large enough that whatever copies an array leaves it to the pool of threads that the programs run on.
@@ -364,6 +369,7 @@ def start(tmp_path, body, nt=100):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_path(tmp_path):
     body = """
     want = jax.grad(misfit)(v, "device")
@@ -387,6 +393,7 @@ jax.block_until_ready(jax.grad(misfit)(v, "disk", pause))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_killed_in_the_adjoint_loop(how, tmp_path):
     process = start(tmp_path, WAIT_IN_THE_ADJOINT)
@@ -428,6 +435,7 @@ def limited(tmp_path, body):
     return process, *process.communicate(timeout=2 * PATIENCE)
 
 
+@pytest.mark.slow
 def test_full_disk_is_told(tmp_path):
     body = """
     for run in (jax.grad(misfit), jax.jit(jax.grad(misfit), static_argnums=1)):

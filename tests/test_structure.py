@@ -146,6 +146,7 @@ def test_number_of_callbacks(nt, chunks, monkeypatch):
 # ---- memory ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(120, 130), (30, 32, 34)])
 def test_streamed_modes_keep_little_on_the_device(shape, tmp_path):
     """For 300 steps at most a tenth of what "device" takes: the loops' state and one chunk instead of the history."""
@@ -201,6 +202,7 @@ def estimated_and_measured(mode, compressed, path):
     return [int(x) for x in out.split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(("mode", "compressed"), [("device", False), ("cpu", False), ("cpu", True)])
 def test_memory_estimate_against_measurement(mode, compressed, tmp_path):
@@ -210,6 +212,7 @@ def test_memory_estimate_against_measurement(mode, compressed, tmp_path):
     assert abs(host - held) <= 0.1 * held
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_disk_estimate_against_measurement(tmp_path):
     """The file within 10 %; the RAM is an upper bound: how many chunks are under way depends on the disk's speed."""
