@@ -62,7 +62,9 @@ def execute(loop, *args, tokens=(), **static):
         StorageError: Or whatever else the host side of the storage raised.
     """
     owner = next(_owners) % 2**31
-    reads = [int(token) for token in tokens]
+    reads = [int(token) for token in tokens if token]
+    for number in reads:
+        REGISTRY.require(number)
     try:
         out = _compiled(loop, tuple(static))(np.int32(owner), *args, **static)
         if static["plan"].storage.streams:
@@ -71,7 +73,7 @@ def execute(loop, *args, tokens=(), **static):
         REGISTRY.abort(owner)
         errors = (REGISTRY.first_error(n) for n in (owner, *map(REGISTRY.owner_of, reads)))
         original = next(filter(None, errors), None)
-        if original is None or not isinstance(error, jax.errors.JaxRuntimeError):
+        if original is None or not isinstance(error, Exception):
             raise
         raise original from None
     return out, owner

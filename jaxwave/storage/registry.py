@@ -268,6 +268,18 @@ class Registry:
             traceback.clear_frames(error.__traceback__)
         return error
 
+    def require(self, number: int) -> None:
+        """Check that a history is there to be read.
+
+        Raises:
+            StorageError: If it is not; the exception that made it fail, if one did.
+        """
+        with self._lock:
+            error = self._errors.get(self._released.get(number, 0))
+            if error is not None and number not in self._entries:
+                raise error
+            self._find(number)
+
     def owner_of(self, number: int) -> int:
         """The owner of a history that is alive or was released not long ago, else 0."""
         with self._lock:
