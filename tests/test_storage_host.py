@@ -183,7 +183,7 @@ def test_idle_makes_way_and_others_stay(registry, make):
     registry.read(reading, 0, 1)
     writing = registry.open(make, n_chunks=N)
     assert [is_alive(registry, n) for n in (idle, unread, reading, writing)] == [False, True, True, True]
-    with pytest.raises(StorageError, match=r"newer one was opened.*jaxwave\.HostStorage\(retain=1\)"):
+    with pytest.raises(StorageError, match=r"newer one was opened.*jaxwave\.storage\.HostStorage\(retain=1\)"):
         registry.read(idle, 0, 1)
     read_back(registry, unread, 1)
 
