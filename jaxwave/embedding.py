@@ -38,6 +38,7 @@ class Setup:
 
 @functools.lru_cache(maxsize=8)
 def profiles(geometry: Grid, dt: float, max_vel: float, pml_freq: float, dtype):
+    """The layers' profiles: NumPy arrays, computed once for each grid and set of numbers."""
     return boundary.pml_profiles(geometry, dt, max_vel, pml_freq, dtype)
 
 
@@ -121,6 +122,7 @@ def _from_padded(geometry: Grid, x: jax.Array) -> jax.Array:
 
 
 def layer_shape(geometry: Grid, slab) -> tuple[int, ...]:
+    """Shape of a layer's memory variables as users see them."""
     return tuple(slab.layer.size if axis == slab.axis else n for axis, n in enumerate(geometry.interior))
 
 

@@ -100,6 +100,7 @@ class Observer:
 
 
 def first_tick() -> jax.Array:
+    """The tick before any call."""
     return jnp.zeros((), jnp.int32)
 
 

@@ -104,6 +104,7 @@ def dimensions(v: jax.Array, grid_spacing: Any, placed: Sequence[Any], fields: S
 
 
 def field_ranks(ndim: int, **fields: Any) -> None:
+    """Checks that initial wavefields have an axis of shots and one per dimension."""
     for name, x in fields.items():
         if x is not None and x.ndim != ndim + 1:
             raise ValueError(
@@ -124,6 +125,7 @@ def shots(**arrays: Any) -> int:
 
 
 def model_shots(v: jax.Array, ndim: int, n_shots: int) -> None:
+    """Checks that there is one model, or one per shot, and that it has cells."""
     if v.ndim == ndim + 1 and v.shape[0] not in (1, n_shots):
         raise ValueError(f"`v` has {v.shape[0]} models, but there are {n_shots} shots; give one model, or one per shot")
     if 0 in v.shape:
@@ -173,6 +175,7 @@ def _is_many(x: Any) -> bool:
 
 
 def positive(name: str, x: Any) -> float:
+    """A positive, finite number."""
     if isinstance(x, jax.core.Tracer):
         raise TypeError(f"`{name}` must be a number, not a traced value: it is part of the compiled program")
     is_array = isinstance(x, jax.Array | np.ndarray) and x.ndim == 0 and x.dtype.kind in "iuf"
@@ -185,6 +188,7 @@ def positive(name: str, x: Any) -> float:
 
 
 def whole(name: str, x: Any, least: int) -> int:
+    """An integer of at least ``least``."""
     if isinstance(x, bool) or not isinstance(x, numbers.Integral):
         raise TypeError(f"`{name}` must be an integer; got {x!r}")
     if x < least:
@@ -193,12 +197,14 @@ def whole(name: str, x: Any, least: int) -> int:
 
 
 def flag(name: str, x: Any) -> bool:
+    """A bool."""
     if not isinstance(x, bool | np.bool_):
         raise TypeError(f"`{name}` must be True or False; got {x!r}")
     return bool(x)
 
 
 def fraction(name: str, x: Any) -> float:
+    """A number from 0 to 1."""
     if not isinstance(x, numbers.Real) or not 0 <= float(x) <= 1:
         raise ValueError(f"`{name}` must be a number from 0 to 1; got {x!r}")
     return float(x)
@@ -215,6 +221,7 @@ def spacing(grid_spacing: Any, ndim: int) -> tuple[float, ...]:
 
 
 def accuracy(order: Any) -> int:
+    """A supported order of the differences."""
     if isinstance(order, jax.core.Tracer):
         raise TypeError("`accuracy` must be a number, not a traced value: it is part of the compiled program")
     if order not in ACCURACIES:
@@ -249,6 +256,7 @@ def steps(nt: int | None, amplitudes: jax.Array | None) -> int:
 
 
 def divides(interval: int, nt: int) -> None:
+    """Checks that the sampling interval divides the number of steps."""
     if nt % interval:
         divisors = [k for k in range(1, nt + 1) if nt % k == 0]
         near = [max(k for k in divisors if k < interval), *[k for k in divisors if k > interval][:1]]
@@ -262,6 +270,7 @@ def divides(interval: int, nt: int) -> None:
 
 
 def sources(amplitudes: jax.Array | None, places: Any | None) -> None:
+    """Checks that amplitudes and locations come together, agree in shape and are finite."""
     if (amplitudes is None) != (places is None):
         given, missing = ("source_amplitudes", "source_locations")[:: 1 if places is None else -1]
         raise ValueError(f"`{given}` is given without `{missing}`; give both or neither")
@@ -303,6 +312,7 @@ def inside(name: str, places: Any | None, region: Region, ndim: int) -> None:
 
 
 def region_choice(survey_pad: Any, origin: Any, ndim: int, has_fields: bool) -> None:
+    """Checks that at most one of ``survey_pad`` and ``origin`` chooses the region."""
     if survey_pad is not None and origin is not None:
         raise ValueError("`survey_pad` and `origin` both choose the region; give one of them")
     if origin is not None:
@@ -313,6 +323,7 @@ def region_choice(survey_pad: Any, origin: Any, ndim: int, has_fields: bool) -> 
 
 
 def state(initial_state: Any, parts: Sequence[str]) -> None:
+    """Checks that ``initial_state`` has the parts of a state."""
     if not all(hasattr(initial_state, part) for part in parts):
         raise TypeError(
             f"`initial_state` must be the state of an earlier result, e.g. `result.state`, with the parts "
@@ -321,12 +332,14 @@ def state(initial_state: Any, parts: Sequence[str]) -> None:
 
 
 def path(name: str, x: Any) -> str:
+    """A path as a string."""
     if not isinstance(x, str | os.PathLike):
         raise TypeError(f"`{name}` must be the name of a directory; got {x!r}")
     return os.fspath(x)
 
 
 def callbacks(frequency: Any, **functions: Any) -> int:
+    """Checks the callbacks; returns the number of steps from one call to the next."""
     for name, function in functions.items():
         if function is not None and not callable(function):
             raise TypeError(f"`{name}` must be a function of one argument, a CallbackState; got {function!r}")
