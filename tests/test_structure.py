@@ -1,5 +1,6 @@
 """What does not show in the numbers: compilations, copies inside the compiled loops, callbacks, memory."""
 
+import math
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import jaxwave
+from jaxwave.boundary import Grid
 from jaxwave.storage.registry import REGISTRY, Registry
 
 DT = 8e-4
@@ -124,6 +126,62 @@ def test_main_update_runs_on_all_cores():
     text = compiled(misfit, v).as_text()
     parallel = [line for line in text.splitlines() if "outer_dimension_partitions" in line]
     assert max(map(size_of, parallel), default=0) >= 300 * 300
+
+
+# Passes over memory in one time step. Forward: for each face psi, D psi and zeta, and the wavefield; a saved step adds
+# the stored term and its copy into the store. Adjoint: for each face Z and P, and the wavefield; the gradient's sum.
+KERNELS = {
+    ("forward", 2): 4 * 3 + 1,
+    ("forward", 3): 6 * 3 + 1,
+    ("gradient", 2): (4 * 3 + 1 + 2) + (4 * 2 + 1 + 1),
+    ("gradient", 3): (6 * 3 + 1 + 2) + (6 * 2 + 1 + 1),
+}
+
+
+def kernels(hlo, least):
+    """Fusions and updates in the bodies of the loops that make an array of at least ``least`` elements.
+
+    But for the injection of a source, which is counted as an update of the wavefield and touches one cell of it.
+    """
+    bodies = set(re.findall(r"body=%([\w.-]+)", hlo))
+    found, inside = [], False
+    for line in hlo.splitlines():
+        if line.startswith(("%", "ENTRY")):
+            inside = line.startswith("%") and line[1:].split(" ", 1)[0] in bodies
+        elif inside and re.search(r"\} (fusion|dynamic-update-slice|copy)\(", line) and size_of(line) >= least:
+            found.append(line.strip())
+    return [line for line in found if "/scatter-add" not in line]
+
+
+@cpu_only
+@pytest.mark.parametrize(("task", "ndim"), KERNELS)
+def test_kernels_per_step(task, ndim):
+    """Each is one more pass over memory, and one more launch on a GPU."""
+    shape = (64, 70) if ndim == 2 else (30, 32, 34)
+    v, misfit = problem(shape, 64)
+    text = compiled(misfit if task == "forward" else jax.grad(misfit), v).as_text()
+    found = kernels(text, 2 * 8 * int(np.prod(sorted(shape)[:-1])))
+    assert 0 < len(found) <= 2 * KERNELS[task, ndim], "\n".join(found)  # two steps an iteration
+
+
+@cpu_only
+@pytest.mark.parametrize("shape", [(300, 300), (60, 62, 64)])
+def test_every_pass_over_the_wavefield_runs_on_all_cores(shape):
+    """But for the copy into the store, which XLA leaves to one."""
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("one core")
+    v, misfit = problem(shape, 16)
+    passes = kernels(compiled(jax.grad(misfit), v).as_text(), int(np.prod(shape)))
+    serial = [x for x in passes if "outer_dimension_partitions" not in x and "dynamic-update-slice" not in x.split("=")[0]]
+    assert passes and serial == []
+
+
+@pytest.mark.parametrize("shape", [(120, 130), (30, 32, 34)])
+def test_device_memory_is_the_stored_terms_and_little_more(shape):
+    """At most 30 % more than the history, with 300 steps, state and work space included."""
+    v, misfit = problem(shape, 300)
+    padded = math.prod(Grid(shape, (5.0,) * len(shape), 4, (8,) * 2 * len(shape)).padded)
+    assert compiled(jax.grad(misfit), v).memory_analysis().temp_size_in_bytes <= 1.3 * 300 * 4 * padded
 
 
 @pytest.mark.parametrize(("nt", "chunks"), [(64, 32), (100, 50), (31, 31)])
