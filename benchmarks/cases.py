@@ -26,6 +26,7 @@ class Case:
         nt: Time steps.
         accuracy: Order of the differences in space.
         source_depth: Row of the sources. Default 2.
+        pml_width: Cells of absorbing layer on every face.
     """
 
     name: str
@@ -34,15 +35,26 @@ class Case:
     nt: int
     accuracy: int = 4
     source_depth: int = SOURCE_DEPTH
+    pml_width: int = PML_WIDTH
 
     @property
     def ndim(self) -> int:
         return len(self.shape)
 
     @property
+    def grid(self) -> tuple[int, ...]:
+        """Cells of the grid along each axis, absorbing layers included."""
+        return tuple(n + 2 * self.pml_width for n in self.shape)
+
+    @property
     def cells(self) -> int:
-        """Cells of the grid, absorbing layers included."""
-        return math.prod(n + 2 * PML_WIDTH for n in self.shape)
+        """Cells of the grid."""
+        return math.prod(self.grid)
+
+    @property
+    def in_layers(self) -> float:
+        """Fraction of the cells that are in an absorbing layer."""
+        return 1 - math.prod(self.shape) / self.cells
 
     @property
     def cell_updates(self) -> int:
@@ -57,9 +69,19 @@ class Case:
     @property
     def label(self) -> str:
         """The case in words, for tables."""
-        size = " x ".join(str(n + 2 * PML_WIDTH) for n in self.shape)
+        size = " x ".join(map(str, self.grid))
         shots = "1 shot" if self.n_shots == 1 else f"{self.n_shots} shots"
         return f"{self.ndim}-D, {size}, {shots}, {self.nt} steps, order {self.accuracy}"
+
+    @property
+    def with_order_8(self) -> Case:
+        """The same with differences of order 8."""
+        return dataclasses.replace(self, name=f"{self.name}-order8", accuracy=8)
+
+    @property
+    def without_pml(self) -> Case:
+        """The same number of cells, all of them of the model."""
+        return dataclasses.replace(self, name=f"{self.name}-no-pml", shape=self.grid, pml_width=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,26 +101,51 @@ class Problem:
     receivers: np.ndarray
 
 
-CASES = {
-    case.name: case
-    for case in [
-        Case("2d-300x8", (260, 260), 8, 500),
-        Case("2d-300x8-order8", (260, 260), 8, 500, accuracy=8),
-        Case("2d-1000x1", (960, 960), 1, 300),
-        Case("marmousi-size", (173, 561), 16, 300),
-        Case("3d-120", (80, 80, 80), 1, 100),
-        Case("3d-120x2", (80, 80, 80), 2, 100),
-        Case("3d-200", (160, 160, 160), 1, 60),
-        Case("small-2d", (40, 48), 2, 40),
-        Case("small-3d", (16, 16, 20), 1, 12),
-        # Nothing reaches the layers: waves travel at most 30 of the 60 cells to them.
-        Case("inside-2d", (120, 120), 1, 120, source_depth=60),
-        Case("inside-3d", (56, 56, 56), 1, 60, source_depth=28),
-    ]
+_COMMON = [
+    Case("2d-300x8", (260, 260), 8, 500),
+    Case("2d-1000x1", (960, 960), 1, 300),
+    Case("marmousi-size", (173, 561), 16, 300),
+    Case("3d-120", (80, 80, 80), 1, 100),
+    Case("3d-120x2", (80, 80, 80), 2, 100),
+    Case("3d-200", (160, 160, 160), 1, 60),
+]
+# They fill a GPU: gradients keep 43, 19 and 32 GiB.
+_LARGE = [
+    Case("2d-2000x32", (1960, 1960), 32, 90),
+    Case("3d-256", (216, 216, 216), 1, 300),
+    Case("3d-384", (344, 344, 344), 1, 150),
+]
+_SMALL = [Case("small-2d", (40, 48), 2, 40), Case("small-3d", (16, 16, 20), 1, 12)]
+# Nothing reaches the layers: waves travel at most 30 of the 60 cells to them.
+_INSIDE = [
+    Case("inside-2d", (120, 120), 1, 120, source_depth=60),
+    Case("inside-3d", (56, 56, 56), 1, 60, source_depth=28),
+]
+# Points of the scaling table: one thing grows 64-fold, the others stay.
+SCALING = {
+    "cells": [Case(f"cells-{n}", (n - 2 * PML_WIDTH,) * 2, 1, 100) for n in (256, 512, 1024, 2048)],
+    "shots": [Case(f"shots-{n}", (60, 60), n, 200) for n in (1, 4, 16, 64)],
+    "steps": [Case(f"steps-{n}", (216, 216), 1, n) for n in (100, 400, 1600, 6400)],
 }
-STANDARD = ("2d-300x8", "2d-300x8-order8", "2d-1000x1", "marmousi-size", "3d-120", "3d-120x2", "3d-200")
+SCALED_BY = {"cells": lambda case: case.cells, "shots": lambda case: case.n_shots, "steps": lambda case: case.nt}
+_COMPARED = [*_COMMON, *(c.with_order_8 for c in _COMMON), *_LARGE, *(c.with_order_8 for c in _LARGE), *_SMALL]
+COMPARED = {case.name: case for case in _COMPARED + _INSIDE}
+CASES = COMPARED | {
+    case.name: case for case in [*(c.without_pml for c in _COMPARED), *(c for row in SCALING.values() for c in row)]
+}
+
+
+def _both_orders(*names: str) -> tuple[str, ...]:
+    return tuple(x for name in names for x in (name, f"{name}-order8"))
+
+
+# The defaults for a platform; the order is that of the tables.
+STANDARD = {
+    "cpu": _both_orders("2d-300x8", "2d-1000x1", "marmousi-size", "3d-120", "3d-120x2", "3d-200"),
+    "cuda": _both_orders("2d-1000x1", "marmousi-size", "2d-2000x32", "3d-200", "3d-256", "3d-384"),
+}
 STORAGE = ("2d-300x8", "3d-120")  # one 2-D and one 3-D case, for the storage table
-SMALL = ("small-2d", "small-3d")
+PML = ("2d-300x8", "2d-1000x1", "marmousi-size", "3d-120", "3d-200")
 
 
 def build(case: Case, dtype: str = "float32") -> Problem:

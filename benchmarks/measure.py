@@ -50,12 +50,20 @@ def peak_rss() -> int:
     return value if sys.platform == "darwin" else value * 1024
 
 
-def run(call: Callable[[], tuple[Any, ...]], arguments: argparse.Namespace, **facts: Any) -> None:
+def run(
+    call: Callable[[], tuple[Any, ...]],
+    arguments: argparse.Namespace,
+    after: Callable[[], dict[str, Any]],
+    to_numpy: Callable[[Any], np.ndarray] = np.asarray,
+    **facts: Any,
+) -> None:
     """Warms ``call`` up, times it, saves its result and prints the line of JSON.
 
     Args:
         call: Runs the task to its end and returns the record and, for a gradient, the gradient.
         arguments: The worker's command line.
+        after: Called once the timed runs are over; what it returns goes into the line, as the device's peak memory.
+        to_numpy: Makes a NumPy array of one that ``call`` returned.
         facts: What else the line should hold: versions, threads, device, bytes stored.
     """
     rss_before = peak_rss()
@@ -67,7 +75,8 @@ def run(call: Callable[[], tuple[Any, ...]], arguments: argparse.Namespace, **fa
         times.append(seconds)
         cpu_times.append(cpu_seconds)
     rss = peak_rss()
-    arrays = dict(zip(("record", "gradient"), map(np.asarray, result), strict=False))
+    later = after()
+    arrays = dict(zip(("record", "gradient"), map(to_numpy, result), strict=False))
     if arguments.save:
         np.savez(arguments.save, **arrays)
     median = statistics.median(times)
@@ -88,6 +97,7 @@ def run(call: Callable[[], tuple[Any, ...]], arguments: argparse.Namespace, **fa
         "norms": {name: float(np.linalg.norm(x.astype(np.float64))) for name, x in arrays.items()},
         "load_average": load_average(),
         "python": platform.python_version(),
+        **later,
         **facts,
     }
     print(json.dumps(line))

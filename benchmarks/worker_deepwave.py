@@ -7,48 +7,57 @@ from collections.abc import Callable
 
 import deepwave
 import measure
-import numpy as np
 import torch
-from cases import CASES, DT, FAST, FREQUENCY, PML_WIDTH, SPACING, Case, Problem, build
+from cases import CASES, DT, FAST, FREQUENCY, SPACING, Case, Problem, build
 
-MODES, CODECS = ("device", "disk"), ("none", "int8")  # on a CPU its "cpu" is its "device"
+MODES, CODECS = ("device", "cpu", "disk"), ("none", "int8")  # on a CPU its "cpu" is its "device"
 
 
 def main() -> None:
     """Runs what the command line asks for."""
-    arguments = measure.parser(__doc__, MODES, CODECS).parse_args()
+    p = measure.parser(__doc__, MODES, CODECS)
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="PyTorch's device (default cpu)")
+    arguments = p.parse_args()
     torch.set_num_threads(measure.cpu_count())
-    case = CASES[arguments.case]
+    case, gpu = CASES[arguments.case], arguments.device == "cuda"
     call = task(case, build(case, arguments.dtype), arguments)
     measure.run(
-        call, arguments, library="deepwave", version=deepwave.__version__, backend=f"torch {torch.__version__}",
-        threads=torch.get_num_threads(), device="cpu", stored_bytes=bytes_stored(case, arguments),
+        call, arguments, after=lambda: {"device_peak_bytes": torch.cuda.max_memory_allocated() if gpu else None},
+        to_numpy=lambda x: x.cpu().numpy(), library="deepwave", version=deepwave.__version__,
+        backend=f"torch {torch.__version__}", threads=torch.get_num_threads(),
+        device=f"cuda: {torch.cuda.get_device_name()}" if gpu else "cpu", stored_bytes=bytes_stored(case, arguments),
     )  # fmt: skip
 
 
-def task(case: Case, problem: Problem, arguments: argparse.Namespace) -> Callable[[], tuple[np.ndarray, ...]]:
-    """The call to be timed."""
-    v, amplitudes, sources, receivers = map(
-        torch.from_numpy, (problem.v, problem.amplitudes, problem.sources, problem.receivers)
+def task(case: Case, problem: Problem, arguments: argparse.Namespace) -> Callable[[], tuple[torch.Tensor, ...]]:
+    """The call to be timed, to the end of its run."""
+    v, amplitudes, sources, receivers = (
+        torch.from_numpy(x).to(arguments.device)
+        for x in (problem.v, problem.amplitudes, problem.sources, problem.receivers)
     )
+    wait = torch.cuda.synchronize if arguments.device == "cuda" else lambda: None
 
     def record(v: torch.Tensor) -> torch.Tensor:
         out = deepwave.scalar(
             v, SPACING, DT, source_amplitudes=amplitudes, source_locations=sources, receiver_locations=receivers,
-            accuracy=case.accuracy, pml_width=PML_WIDTH, pml_freq=FREQUENCY, max_vel=FAST, storage=storage(arguments),
+            accuracy=case.accuracy, pml_width=case.pml_width, pml_freq=FREQUENCY, max_vel=FAST,
+            storage=storage(arguments),
         )  # fmt: skip
         assert out.info.step_ratio == 1, "a case must not be divided into sub-steps, or rates count half of the work"
         return out.receiver_amplitudes
 
-    def forward() -> tuple[np.ndarray, ...]:
+    def forward() -> tuple[torch.Tensor, ...]:
         with torch.no_grad():
-            return (record(v).numpy(),)
+            data = record(v)
+        wait()
+        return (data,)
 
-    def gradient() -> tuple[np.ndarray, ...]:
+    def gradient() -> tuple[torch.Tensor, ...]:
         model = v.clone().requires_grad_()
         data = record(model)
         (data**2).sum().backward()
-        return data.detach().numpy(), model.grad.numpy()
+        wait()
+        return data.detach(), model.grad
 
     return forward if arguments.task == "forward" else gradient
 
@@ -65,7 +74,7 @@ def bytes_stored(case: Case, arguments: argparse.Namespace) -> int:
         return 0
     estimate = deepwave.estimate_memory(
         "scalar", case.shape, case.nt, case.n_shots, getattr(torch, arguments.dtype), accuracy=case.accuracy,
-        pml_width=PML_WIDTH, storage=storage(arguments), models_requiring_grad=["v"],
+        pml_width=case.pml_width, storage=storage(arguments), models_requiring_grad=["v"],
     )  # fmt: skip
     return int(estimate["backward_storage_bytes"])
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import measure
-from cases import CASES, DT, FAST, FREQUENCY, PML_WIDTH, SPACING, Case, Problem, build
+from cases import CASES, DT, FAST, FREQUENCY, SPACING, Case, build
 
 import jaxwave
 from jaxwave.boundary import Grid
@@ -21,55 +20,66 @@ def main() -> None:
     """Runs what the command line asks for."""
     arguments = measure.parser(__doc__, MODES, CODECS).parse_args()
     jax.config.update("jax_enable_x64", arguments.dtype == "float64")
-    case = CASES[arguments.case]
-    call = task(case, build(case, arguments.dtype), arguments)
-    device = jax.devices()[0]
+    case, device = CASES[arguments.case], jax.devices()[0]
+    compiled, inputs = program(case, arguments.task, arguments.dtype, arguments.storage, arguments.compression,
+                               arguments.storage_path)  # fmt: skip
+    stored = bytes_stored(case, arguments.dtype, arguments.compression) if arguments.task == "gradient" else 0
+
+    def after() -> dict[str, int | None]:
+        return {
+            "device_peak_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use"),
+            "temp_bytes": compiled.lower(*inputs).compile().memory_analysis().temp_size_in_bytes,
+        }
+
     measure.run(
-        call, arguments, library="jaxwave", version=jaxwave.__version__, backend=f"jax {jax.__version__}",
-        threads=measure.cpu_count(), device=f"{device.platform}: {device.device_kind}",
-        stored_bytes=bytes_stored(case, arguments),
+        lambda: jax.block_until_ready(compiled(*inputs)), arguments, after=after, library="jaxwave",
+        version=jaxwave.__version__, backend=f"jax {jax.__version__}", threads=measure.cpu_count(),
+        device=f"{device.platform}: {device.device_kind}", stored_bytes=stored,
     )  # fmt: skip
 
 
-def task(case: Case, problem: Problem, arguments: argparse.Namespace) -> Callable[[], tuple[jax.Array, ...]]:
-    """The call to be timed: one compiled program, to the end of its run."""
-    compression = False if arguments.compression == "none" else arguments.compression
+def program(
+    case: Case, task: str, dtype: str = "float32", storage: str = "device", compression: str = "none", path: str = "."
+) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+    """A jitted function that returns the record and, for the task "gradient", the gradient; and its inputs.
 
-    def record(v: jax.Array, amplitudes: jax.Array) -> jax.Array:
+    Args:
+        case: The problem.
+        task: "forward" or "gradient".
+        dtype: Precision.
+        storage, compression: Where the gradient's wavefields are kept, and how they are compressed.
+        path: Directory for the storage "disk".
+    """
+    problem = build(case, dtype)
+
+    def record(v: jax.Array, amplitudes: jax.Array) -> tuple[jax.Array]:
         out = jaxwave.scalar(
             v, SPACING, DT, source_amplitudes=amplitudes, source_locations=problem.sources,
-            receiver_locations=problem.receivers, accuracy=case.accuracy, pml_width=PML_WIDTH, pml_freq=FREQUENCY,
-            max_vel=FAST, storage_mode=arguments.storage, storage_path=arguments.storage_path,
-            storage_compression=compression,
+            receiver_locations=problem.receivers, accuracy=case.accuracy, pml_width=case.pml_width, pml_freq=FREQUENCY,
+            max_vel=FAST, storage_mode=storage, storage_path=path,
+            storage_compression=False if compression == "none" else compression,
         )  # fmt: skip
         assert out.info.step_ratio == 1, "a case must not be divided into sub-steps, or rates count half of the work"
-        return out.receiver_amplitudes
+        return (out.receiver_amplitudes,)
 
     def misfit(v: jax.Array, amplitudes: jax.Array) -> tuple[jax.Array, jax.Array]:
-        data = record(v, amplitudes)
+        (data,) = record(v, amplitudes)
         return (data**2).sum(), data
 
-    options = jaxwave.compiler_options() or None
-    v, amplitudes = jnp.asarray(problem.v), jnp.asarray(problem.amplitudes)
-    if arguments.task == "forward":
-        forward = jax.jit(record, compiler_options=options)
-        return lambda: (forward(v, amplitudes).block_until_ready(),)
-    value_and_grad = jax.jit(jax.value_and_grad(misfit, has_aux=True), compiler_options=options)
-
-    def gradient() -> tuple[jax.Array, ...]:
-        (_, data), dv = jax.block_until_ready(value_and_grad(v, amplitudes))
+    def gradient(v: jax.Array, amplitudes: jax.Array) -> tuple[jax.Array, jax.Array]:
+        (_, data), dv = jax.value_and_grad(misfit, has_aux=True)(v, amplitudes)
         return data, dv
 
-    return gradient
+    function = {"forward": record, "gradient": gradient}[task]
+    inputs = (jnp.asarray(problem.v), jnp.asarray(problem.amplitudes))
+    return jax.jit(function, compiler_options=jaxwave.compiler_options() or None), inputs
 
 
-def bytes_stored(case: Case, arguments: argparse.Namespace) -> int:
+def bytes_stored(case: Case, dtype: str = "float32", compression: str = "none") -> int:
     """Bytes of the history that a gradient keeps."""
-    if arguments.task == "forward":
-        return 0
-    grid = Grid(case.shape, (SPACING,) * case.ndim, case.accuracy, (PML_WIDTH,) * (2 * case.ndim))
-    codec = as_codec(False if arguments.compression == "none" else arguments.compression)
-    return case.nt * stored_bytes(codec, (case.n_shots, *grid.padded), arguments.dtype)
+    grid = Grid(case.shape, (SPACING,) * case.ndim, case.accuracy, (case.pml_width,) * (2 * case.ndim))
+    codec = as_codec(False if compression == "none" else compression)
+    return case.nt * stored_bytes(codec, (case.n_shots, *grid.padded), dtype)
 
 
 if __name__ == "__main__":
