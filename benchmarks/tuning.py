@@ -1,4 +1,4 @@
-"""Measures what the surroundings of a CPU run are worth: compiler options, the allocator, host devices.
+"""Measures what the surroundings of a CPU run are worth: compiler options, the allocator, host devices; and its memory.
 
     python benchmarks/tuning.py
 
@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "a host device for each core, shots divided": {},
 }
 TASKS = ("forward", "gradient")
+WORKING_SETS = (8, 16, 32, 64, 128, 256)  # MiB
 
 
 def main() -> None:
@@ -57,7 +58,8 @@ def main() -> None:
         for setting in SETTINGS
         if _applies(case, setting)
     ]
-    results = {"date": str(datetime.date.today()), "machine": runner.machine(), "samples": samples}
+    results = {"date": str(datetime.date.today()), "machine": runner.machine(), "bandwidth": _bandwidth(),
+               "samples": samples}  # fmt: skip
     arguments.out.write_text(json.dumps(results, indent=1) + "\n")
     text = _markdown(results, arguments.cases)
     arguments.docs.write_text(text)
@@ -133,6 +135,27 @@ def _misfit(name: str, spread: bool) -> tuple[Callable[..., Any], tuple[Any, ...
     return jax.shard_map(misfit, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False), inputs
 
 
+def _bandwidth() -> dict[str, float]:
+    """Bytes per second by MiB of working set, of an update that reads three arrays and overwrites one of them."""
+    import jax
+    import jax.numpy as jnp
+
+    import jaxwave
+
+    found = {}
+    for mib in WORKING_SETS:
+        arrays = tuple(jnp.full((mib * 2**20 // 12 // 4096, 4096), k, jnp.float32) for k in (1, 2, 3))
+        passes = 4096 // mib
+
+        def run(x, y, z, passes=passes):
+            return jax.lax.fori_loop(0, passes, lambda _, x: 0.9 * x + 0.1 * y - 0.1 * z, x)
+
+        compiled = jax.jit(run, compiler_options=jaxwave.compiler_options() or None)
+        calls = [_seconds(lambda compiled=compiled, a=arrays: compiled(*a).block_until_ready()) for _ in range(4)]
+        found[str(mib)] = passes * 4 * arrays[0].nbytes / min(calls[1:])
+    return found
+
+
 def _seconds(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
@@ -156,10 +179,14 @@ def _markdown(results: dict[str, Any], names: list[str]) -> str:
     rows = [[setting, *(ratio(name, setting, task) for name in names for task in TASKS)]
             for setting in SETTINGS if setting != BASE]  # fmt: skip
     machine = results["machine"]
+    sizes = results["bandwidth"]
+    rates = report.table(["working set, MiB", *sizes], [["GB/s", *(f"{x / 1e9:.0f}" for x in sizes.values())]])
     return (
         "How many times faster a setting makes a run (median of the rounds, and their range), "
         f"measured on {results['date']}; {machine['cpu']}, {machine['cores']} threads.\n\n"
-        f"{report.table(header, rows)}\n"
+        f"{report.table(header, rows)}\n\n"
+        "What its memory delivers to an update that reads three arrays and overwrites one, on all cores:\n\n"
+        f"{rates}\n"
     )
 
 
