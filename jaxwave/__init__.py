@@ -1,6 +1,7 @@
 """jaxwave: differentiable wave propagation for JAX."""
 
 from jaxwave import grid, inversion, io, resample, storage, wavelets
+from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_product, scalar_born
 from jaxwave.dispatch import compiler_options
 from jaxwave.memory import MemoryEstimate, estimate_memory
 from jaxwave.observe import CallbackState
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "IGNORE_LOCATION",
+    "BornResult",
     "CallbackState",
     "MemoryEstimate",
     "PmlFrequencyWarning",
@@ -24,11 +26,14 @@ __all__ = [
     "WaveState",
     "compiler_options",
     "estimate_memory",
+    "gauss_newton_product",
     "grid",
+    "hessian_product",
     "inversion",
     "io",
     "resample",
     "scalar",
+    "scalar_born",
     "storage",
     "wavelets",
 ]

@@ -92,7 +92,8 @@ def scalar(
             "none" (nowhere: no model gradient), or a storage object from :mod:`jaxwave.storage`. A run that is not
             differentiated with respect to ``v`` stores nothing.
         storage_path: Directory for "disk". Default: the working directory.
-        storage_compression: False, True or "int8", "bf16", "f16", or a codec from :mod:`jaxwave.storage`.
+        storage_compression: False, True or "int8", "int4", "int16", "bf16", "f16", or a codec from
+            :mod:`jaxwave.storage`.
 
     Returns:
         A :class:`ScalarResult`; its last element is ``receiver_amplitudes`` [shot, receiver, nt].

@@ -17,11 +17,24 @@ import optax
 import pytest
 
 import jaxwave
-from jaxwave.storage import BFloat16, DeviceStorage, DiskStorage, Float16, HostStorage, Int8, Raw
+from jaxwave.storage import (
+    BFloat16,
+    DeviceStorage,
+    DiskStorage,
+    Float16,
+    HostStorage,
+    Int4,
+    Int8,
+    Int16,
+    Raw,
+    bounded,
+)
 from jaxwave.storage.registry import REGISTRY
 
 DT, SPACING, FREQ, MAX_VEL = 9e-4, 5.0, 25.0, 1800.0
-CODECS = {"raw": Raw(), "int8": Int8(), "bf16": BFloat16(), "f16": Float16()}
+CODECS = {
+    "raw": Raw(), "int4": Int4(), "int8": Int8(), "int16": Int16(), "bf16": BFloat16(), "f16": Float16(),
+}  # fmt: skip
 PATIENCE = 30.0  # seconds; only what hangs for good takes so long
 
 
@@ -108,7 +121,8 @@ def test_true_means_int8():
 
 # Relative L2 error of the gradient. Quantization to n significant bits, uncorrelated between cells and steps,
 # averages out over time: measured 0.5 % (int8), 0.3 % (bf16) and 0.01 % (f16) on the models below; the bounds leave 3x.
-GRADIENT_ERROR = {"int8": 0.03, "bf16": 0.01, "f16": 0.0005}
+# The steps of int4 are 18 times those of int8, those of int16 a 258th.
+GRADIENT_ERROR = {"int4": 0.5, "int8": 0.03, "int16": 0.00012, "bf16": 0.01, "f16": 0.0005}
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -162,8 +176,9 @@ def test_codec_round_trip(name, shape, dtype):
         n_cells = int(np.prod(shape[1:]))
         flat = jnp.pad(jnp.abs(x).reshape(shape[0], n_cells), [(0, 0), (0, -n_cells % codec.block)])
         largest = jnp.repeat(flat.reshape(shape[0], -1, codec.block).max(-1), codec.block, axis=1)[:, :n_cells]
-        # Half a step of the code at the block's largest magnitude, and the rounding of the arithmetic itself.
-        step = {"int8": 1 / 254, "f16": 2.0**-11}[name] * (1 + 1e-5)
+        # Half a step of the code at the block's largest magnitude, and the rounding of the arithmetic itself, which in
+        # float32 is 1e-5 of a step at 8 bits and 1e-2 at 16.
+        step = {"int4": 1 / 14, "int8": 1.00001 / 254, "int16": 1.01 / 65534, "f16": 1.00001 * 2.0**-11}[name]
         assert bool((error.reshape(shape[0], n_cells) <= step * largest).all())
 
 
@@ -179,7 +194,30 @@ def test_codec_of_zeros_and_of_what_is_not_finite(name):
     assert float(jnp.abs(codec.decode(codec.encode(tiny), shape, jnp.float32) - tiny).max()) <= 1e-39
 
 
-@pytest.mark.parametrize("wrong", [lambda: Int8(block=6), lambda: Int8(block=0), lambda: Float16(block=0)])
+@pytest.mark.parametrize("tolerance", [0.5, 1 / 14, 0.07, 1 / 254, 1e-3, 1 / 65534, 1e-6])
+def test_bounded_keeps_its_tolerance(tolerance):
+    """Over magnitudes from end to end of float32; and no smaller codec would have done."""
+    codec = bounded(tolerance)
+    rng = np.random.default_rng(2)
+    x = (rng.standard_normal((3, 4096)) * 10.0 ** rng.uniform(-34, 38, (3, 1)) / 4).astype(np.float32)
+    got = np.asarray(codec.decode(codec.encode(jnp.asarray(x)), x.shape, jnp.float32), np.float64)
+    block = getattr(codec, "block", 1)
+    largest = np.abs(x).reshape(3, -1, block).max(-1)
+    error = np.abs(got - x).reshape(3, -1, block).max(-1)
+    assert (error <= tolerance * largest * (1 + 1e-2)).all()  # the rounding of float32 itself, as seen at 16 bits
+    smaller = {Int4: None, Int8: Int4(), Int16: Int8(), Raw: Int16()}[type(codec)]
+    assert smaller is None or smaller.bound > tolerance
+
+
+def test_bounded_rejects_what_is_no_tolerance():
+    for wrong in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="tolerance"):
+            bounded(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda: Int8(block=6), lambda: Int8(block=0), lambda: Int4(block=4), lambda: Float16(block=0)]
+)
 def test_codec_rejects_bad_blocks(wrong):
     with pytest.raises(ValueError, match="block"):
         wrong()

@@ -172,7 +172,9 @@ def test_every_pass_over_the_wavefield_runs_on_all_cores(shape):
         pytest.skip("one core")
     v, misfit = problem(shape, 16)
     passes = kernels(compiled(jax.grad(misfit), v).as_text(), int(np.prod(shape)))
-    serial = [x for x in passes if "outer_dimension_partitions" not in x and "dynamic-update-slice" not in x.split("=")[0]]
+    serial = [
+        x for x in passes if "outer_dimension_partitions" not in x and "dynamic-update-slice" not in x.split("=")[0]
+    ]
     assert passes and serial == []
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxwave.boundary import Grid
 from jaxwave.problem import SubstepWarning
 from jaxwave.results import RunInfo
-from jaxwave.storage.codecs import Raw, stored_bytes
+from jaxwave.storage.codecs import CODECS, Raw, stored_bytes
 
 PLACES = {"device": "in device memory", "cpu": "in host RAM", "disk": "in an HDF5 file"}
 
@@ -55,9 +55,7 @@ def add_storage_arguments(parser: argparse.ArgumentParser, storage: str, compres
     group = parser.add_argument_group("storage of the wavefields that the gradient needs")
     group.add_argument("--storage", choices=list(PLACES), default=storage, help="default: %(default)s")
     group.add_argument("--storage-path", default=".", metavar="DIR", help="for --storage disk; default: here")
-    group.add_argument(
-        "--compression", choices=["none", "int8", "bf16", "f16"], default=compression, help="default: %(default)s"
-    )
+    group.add_argument("--compression", choices=["none", *CODECS], default=compression, help="default: %(default)s")
 
 
 def storage_options(arguments: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Storage policies and codecs: see :mod:`jaxwave.storage.base` and :mod:`jaxwave.storage.codecs`."""
 
 from jaxwave.storage.base import DeviceStorage, DiskStorage, HostStorage, NoStorage
-from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int8, Raw
+from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int4, Int8, Int16, Raw, bounded
 from jaxwave.storage.errors import StorageError, StoragePathError
 from jaxwave.storage.registry import REGISTRY, Stats
 
@@ -33,11 +33,14 @@ __all__ = [
     "DiskStorage",
     "Float16",
     "HostStorage",
+    "Int4",
     "Int8",
+    "Int16",
     "NoStorage",
     "Raw",
     "StorageError",
     "StoragePathError",
+    "bounded",
     "clear",
     "stats",
 ]

@@ -99,11 +99,70 @@ def _reciprocal(x: jax.Array) -> jax.Array:
     return jnp.where(usable | ~jnp.isfinite(x), 1 / jnp.where(usable | ~jnp.isfinite(x), x, 1), 0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Int8(_Blocks):
-    """8 bits a cell: uniform quantization of each block to -127..127 of its largest magnitude.
+class _Integers(_Blocks):
+    """What codecs of ``bits`` bits a cell share: uniform quantization to -top..top of a block's largest magnitude."""
 
-    The error of a cell is at most 1/254 of the largest magnitude in its block.
+    bits: int
+
+    @property
+    def _per_word(self) -> int:
+        return 32 // self.bits
+
+    @property
+    def _top(self) -> int:
+        return 2 ** (self.bits - 1) - 1
+
+    @property
+    def bound(self) -> float:
+        """Largest error of a cell, relative to the largest magnitude in its block."""
+        return 1 / (2 * self._top)
+
+    def __post_init__(self) -> None:
+        if self.block < self._per_word or self.block % self._per_word:
+            name, multiple = type(self).__name__, self._per_word
+            raise ValueError(f"{name} block must be a positive multiple of {multiple} cells; got {self.block}")
+
+    def encode(self, field):
+        blocks, largest = self._split(field)
+        codes = jnp.round(blocks * (self._top * _reciprocal(largest))[:, :, None])
+        # Several codes to a word, cells a part of a block apart: each part is then one contiguous vector operation.
+        parts = codes.astype(jnp.int32).reshape(*codes.shape[:2], self._per_word, self.block // self._per_word)
+        parts = parts & (2**self.bits - 1)
+        words = parts[:, :, 0]
+        for k in range(1, self._per_word):
+            words = words | parts[:, :, k] << self.bits * k
+        return [lax.bitcast_convert_type(words, jnp.float32), largest]
+
+    def decode(self, leaves, shape, dtype):
+        words = lax.bitcast_convert_type(leaves[0], jnp.int32)[:, :, None, :]
+        # Shift each code to the top and back with its sign.
+        left = jnp.arange(32 - self.bits, -1, -self.bits, dtype=jnp.int32)[None, None, :, None]
+        codes = lax.shift_right_arithmetic(jnp.left_shift(words, left), jnp.int32(32 - self.bits))
+        scale = leaves[1].astype(dtype) / self._top
+        return self._join(codes.astype(dtype) * scale[:, :, None, None], shape)
+
+    def spec(self, shape, dtype):
+        grid = (shape[0], self._n_blocks(shape))
+        words = (*grid, self.block // self._per_word)
+        return [jax.ShapeDtypeStruct(words, jnp.float32), jax.ShapeDtypeStruct(grid, dtype)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Int4(_Integers):
+    """4 bits a cell: the error of a cell is at most 1/14 of the largest magnitude in its block.
+
+    Attributes:
+        block: Cells that share a scale, a multiple of 8. Smaller blocks are more accurate and take more space:
+            4 + 32 / block bits a cell in float32.
+    """
+
+    block: int = 32
+    bits = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Int8(_Integers):
+    """8 bits a cell: the error of a cell is at most 1/254 of the largest magnitude in its block.
 
     Attributes:
         block: Cells that share a scale, a multiple of 4. Smaller blocks are more accurate and take more space:
@@ -111,30 +170,19 @@ class Int8(_Blocks):
     """
 
     block: int = 64
+    bits = 8
 
-    def __post_init__(self) -> None:
-        if self.block < 4 or self.block % 4:
-            raise ValueError(f"Int8 block must be a positive multiple of 4 cells; got {self.block}")
 
-    def encode(self, field):
-        blocks, largest = self._split(field)
-        codes = jnp.round(blocks * (127 * _reciprocal(largest))[:, :, None])
-        # Four codes to a word, cells a quarter of a block apart: each byte is then one contiguous vector operation.
-        quarters = codes.astype(jnp.int32).reshape(*codes.shape[:2], 4, self.block // 4) & 0xFF
-        words = quarters[:, :, 0] | quarters[:, :, 1] << 8 | quarters[:, :, 2] << 16 | quarters[:, :, 3] << 24
-        return [lax.bitcast_convert_type(words, jnp.float32), largest]
+@dataclasses.dataclass(frozen=True)
+class Int16(_Integers):
+    """16 bits a cell: the error of a cell is at most 1/65534 of the largest magnitude in its block.
 
-    def decode(self, leaves, shape, dtype):
-        words = lax.bitcast_convert_type(leaves[0], jnp.int32)[:, :, None, :]
-        # Shift each byte to the top and back with its sign.
-        left = jnp.arange(24, -1, -8, dtype=jnp.int32)[None, None, :, None]
-        codes = lax.shift_right_arithmetic(jnp.left_shift(words, left), jnp.int32(24))
-        scale = leaves[1].astype(dtype) / 127
-        return self._join(codes.astype(dtype) * scale[:, :, None, None], shape)
+    Attributes:
+        block: Cells that share a scale, a multiple of 2.
+    """
 
-    def spec(self, shape, dtype):
-        grid = (shape[0], self._n_blocks(shape))
-        return [jax.ShapeDtypeStruct((*grid, self.block // 4), jnp.float32), jax.ShapeDtypeStruct(grid, dtype)]
+    block: int = 64
+    bits = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +213,30 @@ class Float16(_Blocks):
         return [jax.ShapeDtypeStruct((*grid, self.block), jnp.float16), jax.ShapeDtypeStruct(grid, dtype)]
 
 
-CODECS: dict[str, Codec] = {"int8": Int8(), "bf16": BFloat16(), "f16": Float16()}
+CODECS: dict[str, Codec] = {
+    "int8": Int8(), "bf16": BFloat16(), "f16": Float16(), "int4": Int4(), "int16": Int16(),
+}  # fmt: skip
+
+
+def bounded(tolerance: float) -> Codec:
+    """The smallest codec whose error in a cell is at most ``tolerance`` times the largest magnitude in its block.
+
+    Blocks are 32 or 64 neighbouring cells. The bound is that of the quantization; float32's own rounding adds 1 % to it
+    at 16 bits. A block whose largest magnitude is below 1e-35 (float32) is stored as zeros.
+
+    Args:
+        tolerance: Relative error, positive: from 1/14 on 4 bits do, from 1/254 on 8, from 1/65534 on 16; below that
+            nothing is compressed.
+
+    Raises:
+        ValueError: If ``tolerance`` is not a positive number.
+
+    >>> bounded(0.1), bounded(0.01), bounded(1e-4)
+    (Int4(block=32), Int8(block=64), Int16(block=64))
+    """
+    if not tolerance > 0:
+        raise ValueError(f"`tolerance` must be positive; got {tolerance!r}")
+    return next((codec for codec in (Int4(), Int8(), Int16()) if codec.bound <= tolerance), Raw())
 
 
 def as_codec(compression: bool | str | Codec) -> Codec:
