@@ -167,12 +167,10 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 def _markdown(results: dict[str, Any], names: list[str]) -> str:
     def ratio(case: str, setting: str, task: str) -> str:
-        chosen = {
-            x: [s[task] for s in results["samples"] if (s["case"], s["setting"]) == (case, x)] for x in (BASE, setting)
-        }
-        if not chosen[setting]:
+        chosen = {(s["setting"], s["round"]): s[task] for s in results["samples"] if s["case"] == case}
+        ratios = [chosen[BASE, number] / value for (x, number), value in chosen.items() if x == setting]
+        if not ratios:
             return ""
-        ratios = [a / b for a, b in zip(chosen[BASE], chosen[setting], strict=True)]
         return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
     header = ["setting", *(f"{CASES[name].label}: {task}" for name in names for task in TASKS)]
