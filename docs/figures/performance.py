@@ -133,9 +133,10 @@ def storage(results: Results) -> Figure:
                 ax.plot(a, b, CODECS[r["compression"]], color=colour, markersize=6)
         ax.axhline(1, color="black", linewidth=0.8, linestyle="--")
         ax.margins(0.08)
-        ax.set(xlim=(0, None), ylim=(0, None), xlabel="stored (MiB)")
+        ax.set(xlim=(0, None), xlabel="stored (MiB)")
         ax.set_title(_short_label(section["label"]), fontsize=9)
         ax.grid(alpha=0.3)
+    figure.axes[0].set_ylim(0, None)  # of all: they share it, so not before everything is drawn
     figure.axes[0].set_ylabel("time / that of device memory, no codec")
     modes = [Line2D([], [], color=colour, marker="o", label=label) for label, colour in MODES.values()]
     codecs = [Line2D([], [], color="0.4", marker=m, linestyle="", label="no codec" if c == "none" else c)
