@@ -9,6 +9,14 @@ from helpers import amplitudes, largest, layered
 import jaxwave
 from jaxwave import SubstepWarning
 
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """What a compiled program leaves behind until the next one runs is released with the test."""
+    yield
+    jaxwave.storage.clear()
+
+
 SHAPES = {1: (40,), 2: (16, 18), 3: (8, 9, 10)}
 MODES = ["device", "cpu", "disk"]
 
