@@ -1,5 +1,6 @@
 """Settings and fixtures that all tests share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -7,8 +8,23 @@ import jax
 import numpy as np
 import pytest
 
+import jaxwave
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_to_the_next_file():
+    """Stored wavefields, their threads and compiled programs end with the file that made them.
+
+    Each compiled program maps memory a few hundred times, and Linux allows a process 65,530 maps: a run of all files
+    in one process would go over that and crash.
+    """
+    yield
+    gc.collect()
+    jaxwave.storage.clear()
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
