@@ -13,8 +13,9 @@ from jaxwave import validate
 from jaxwave.dispatch import compiler_options
 from jaxwave.problem import Problem, describe
 from jaxwave.propagators import run, with_defaults
-from jaxwave.storage.base import DeviceStorage, HostStorage, entry_bytes
+from jaxwave.storage.base import DeviceStorage, entry_bytes
 from jaxwave.storage.hdf5 import QUEUE_LENGTH
+from jaxwave.storage.streamed import HostStorage
 
 # Copies of a chunk that are alive while it passes between a compiled program and a callback, freed ones that the
 # allocator holds on to included. Measured (JAX 0.10 and 0.11, Linux), for 2 to 40 MB a chunk.

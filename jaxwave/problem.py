@@ -15,13 +15,15 @@ import numpy as np
 from jaxwave import grid, validate
 from jaxwave.boundary import Grid
 from jaxwave.embedding import Setup, layer_shape
-from jaxwave.engine import Plan
+from jaxwave.chunks import Plan
 from jaxwave.equations.scalar import ScalarEquation
 from jaxwave.observe import Observer
 from jaxwave.results import RunInfo, WaveState
-from jaxwave.storage.base import DiskStorage, Storage, as_storage
+from jaxwave.storage.base import Storage
 from jaxwave.storage.codecs import as_codec
 from jaxwave.storage.hdf5 import check_path
+from jaxwave.storage.modes import as_storage
+from jaxwave.storage.streamed import DiskStorage
 from jaxwave.survey import Region, ignored, survey_region
 
 
@@ -70,6 +72,7 @@ def describe(**arguments: Any) -> Problem:
     _tell_substeps(step_ratio, dt, max_vel, spacing)
 
     setup = Setup(geometry, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
+    storage = storage.resolve(inner_dt * interval)
     plan = Plan(ScalarEquation(geometry), storage, interval, observer)
     info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, storage)
     return Problem(setup, plan, info, arrays)
@@ -139,8 +142,9 @@ def _storage(a: SimpleNamespace) -> Storage:
             "`storage_compression` is given together with a storage object, which has its own codec; write e.g. "
             "HostStorage(codec=Int8())"
         )
-    if isinstance(storage, DiskStorage):
-        check_path(storage.path)
+    for tier in (storage, getattr(storage, "checkpoints", None)):
+        if isinstance(tier, DiskStorage):
+            check_path(tier.path)
     return storage
 
 

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxwave import validate
 from jaxwave.embedding import finish, prepare, profiles
-from jaxwave.engine import RunInputs
+from jaxwave.chunks import RunInputs
 from jaxwave.observe import CallbackState
 from jaxwave.problem import Problem, describe
 from jaxwave.results import ScalarResult, WaveState

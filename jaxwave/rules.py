@@ -26,7 +26,9 @@ from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from jaxwave import dispatch
-from jaxwave.engine import AdjointInputs, Plan, RunInputs, adjoint_loop, run_loop
+from jaxwave.chunks import AdjointInputs, Plan, RunInputs
+from jaxwave.engine import adjoint_loop, run_loop
+from jaxwave.replay import as_history, tokens
 
 
 def propagate(inputs: RunInputs, plan: Plan):
@@ -147,7 +149,7 @@ def _run_shapes(*leaves, tree, plan, save):
     n_steps = inputs.amplitudes.shape[0]
     out = [jax.ShapeDtypeStruct((n_steps, *sample.shape), sample.dtype), inputs.state]
     if save:
-        out.append(plan.storage.history_spec(n_steps // plan.interval, plan.entry_spec(inputs.state)))
+        out.append(plan.history_spec(n_steps, inputs.state))
     return _avals(out)
 
 
@@ -180,18 +182,28 @@ def _run_jvp(primals, tangents, *, tree, plan, save):
     if perturbed and not plan.storage.stores:
         raise ValueError(
             'storage_mode="none" keeps no wavefields, so the derivative with respect to a model cannot be computed; '
-            'use storage_mode="device", "cpu" or "disk"'
+            'use storage_mode="device", "cpu", "disk" or "recompute"'
         )
     out = _bind_run(inputs, plan, save or perturbed)
-    pairs = [(out[2], _instantiate(dots.m))] if perturbed else []
-    for (history, dm), (history_dot, dm_dot) in zip(inputs.pairs, dots.pairs, strict=True):
-        if not _all_zero(dm_dot):
-            pairs.append((history, _instantiate(dm_dot)))
-        if not _all_zero(history_dot):
-            pairs.append((_instantiate(history_dot), dm))
-    tangent = RunInputs(inputs.m, inputs.operands, pairs, _instantiate(dots.amplitudes), _instantiate(dots.state))
-    out_dot = _bind_run(tangent, _linearised(plan), save)
+    history = as_history(plan, inputs, out[2]) if perturbed else None
+    out_dot = _bind_run(_tangent_run(plan, inputs, dots, history), _linearised(plan), save)
     return _flat(*(out if save else out[:2])), _flat(*out_dot)
+
+
+def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history) -> RunInputs:
+    """The run whose results are the tangents of a run's, given that run's history."""
+    pairs = [] if _all_zero(dots.m) else [(history, _instantiate(dots.m))]
+    for (other, dm), (other_dot, dm_dot) in zip(inputs.pairs, dots.pairs, strict=True):
+        if not _all_zero(dm_dot):
+            pairs.append((other, _instantiate(dm_dot)))
+        if not _all_zero(other_dot):
+            pairs.append((_tangent_history(plan, other, other_dot), dm))
+    return RunInputs(inputs.m, inputs.operands, pairs, _instantiate(dots.amplitudes), _instantiate(dots.state))
+
+
+def _tangent_history(plan: Plan, history, dot):
+    """The history of tangents: stored like the primal one, or replayed with it."""
+    return _tangent_run(plan, history, dot, history) if plan.storage.replays else _instantiate(dot)
 
 
 def _run_transpose(cotangents, *leaves, tree, plan, save):
@@ -222,7 +234,8 @@ def _adjoint_jvp(primals, tangents, *, tree, plan):
         along = (_instantiate(dots.m), moved.data, moved.state)
         out_dot = _split_adjoint(_bind(adjoint_born_p, (inputs, along), plan=quiet), inputs)
     if not _all_zero(dots.histories):
-        rerun = inputs._replace(histories=_instantiate(dots.histories))
+        moving = zip(inputs.histories, dots.histories, strict=True)
+        rerun = inputs._replace(histories=[_tangent_history(plan, h, dot) for h, dot in moving])
         more = _bind_adjoint(rerun, quiet)[0]
         out_dot = (jax.tree.map(jnp.add, out_dot[0], more), *out_dot[1:])
     return _flat(*out), _flat(*out_dot)
@@ -322,9 +335,9 @@ def _eager(flat, *leaves, tree, plan, **static):
 def _tokens(inputs) -> list:
     """Tokens of the streamed histories that a primitive reads."""
     if isinstance(inputs, RunInputs):
-        return [h[0] for h, _ in inputs.pairs]
+        return [token for h, _ in inputs.pairs for token in tokens(h)]
     adjoint = inputs if isinstance(inputs, AdjointInputs) else inputs[0]
-    return [h[0] for h in adjoint.histories]
+    return [token for h in adjoint.histories for token in tokens(h)]
 
 
 run_p = _primitive("wave_run", _run_flat, _run_shapes, _run_jvp, _run_transpose)

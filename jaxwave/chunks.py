@@ -1,0 +1,156 @@
+"""What the time loops are made of: the static plan of a run, its operands, and scans over chunks, entries and steps.
+
+Time is cut into chunks of stored entries, and an entry is ``interval`` steps, of which the first is stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxwave import observe
+from jaxwave.equations.base import Equation
+from jaxwave.storage import base
+from jaxwave.storage.base import Spec, Storage
+from jaxwave.storage.schedule import Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything static about a run. Hashable: one plan, one compilation for given shapes.
+
+    Attributes:
+        equation: The discrete equation.
+        storage: Policy for the history, with its codec.
+        interval: Steps from one stored (and imaged) step to the next.
+        observer: User callbacks, or None.
+    """
+
+    equation: Equation
+    storage: Storage
+    interval: int = 1
+    observer: observe.Observer | None = None
+
+    def entry_spec(self, x: Any) -> Spec:
+        """Arrays that one stored step of a run with states like ``x`` takes."""
+        return base.encoded_spec(self.storage.codec, self.equation.terms_shape(x))
+
+    def encode(self, terms: tuple[jax.Array, ...]) -> list[jax.Array]:
+        return base.encode(self.storage.codec, terms)
+
+    def decode(self, leaves: list[jax.Array], x: Any) -> tuple[jax.Array, ...]:
+        return tuple(base.decode(self.storage.codec, leaves, self.equation.terms_shape(x)))
+
+    def history_spec(self, n_steps: int, x: Any) -> Spec:
+        """Arrays that the history of a run of ``n_steps`` with states like ``x`` takes."""
+        return self.storage.history_spec(n_steps // self.interval, self.entry_spec(x), state_spec(x))
+
+    def chunks(self, n_steps: int, x: Any, stored: bool) -> Chunks:
+        """How the steps of a run with states like ``x`` divide; one chunk if nothing is ``stored``."""
+        n_entries = n_steps // self.interval
+        size = self.storage.chunk_size(n_entries, self.entry_spec(x), state_spec(x)) if stored else n_entries
+        return Chunks(size, n_entries // size, n_entries % size)
+
+    def schedule(self, n_steps: int, x: Any) -> Schedule | None:
+        """Which states such a run keeps, where its history is replayed."""
+        if not self.storage.replays:
+            return None
+        return self.storage.schedule(n_steps // self.interval, self.entry_spec(x), state_spec(x))
+
+
+def state_spec(x: Any) -> Spec:
+    """Shapes and dtypes of the arrays of a state."""
+    return tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(x))
+
+
+class RunInputs(NamedTuple):
+    """Operands of ``run``: coefficients, constants, pairs (history, dm), amplitudes [nt, shot, source], first state.
+
+    Under a policy that replays, this is also what a history is: the operands of the run that made it, with the saved
+    states in place of the first.
+    """
+
+    m: Any
+    operands: Any
+    pairs: Any
+    amplitudes: Any
+    state: Any
+
+
+class AdjointInputs(NamedTuple):
+    """Operands of ``adjoint``: coefficients, constants, histories, data [nt, shot, receiver], cotangent of a state."""
+
+    m: Any
+    operands: Any
+    histories: Any
+    data: Any
+    state: Any
+
+
+class Chunks(NamedTuple):
+    """How the stored entries divide: into ``full`` chunks of ``size``, and one of ``rest`` unless that is 0."""
+
+    size: int
+    full: int
+    rest: int
+
+
+def over_chunks(body, carry, series, chunks: Chunks, interval: int, reverse: bool):
+    """Applies ``body(carry, i, chunk of the series, size)`` to every chunk, in time order or against it.
+
+    ``series`` [nt, ...] is cut into chunks of ``size * interval`` steps.
+    """
+    per = chunks.size * interval
+
+    def full(carry):
+        head = series[: chunks.full * per].reshape(chunks.full, per, *series.shape[1:])
+        if chunks.full == 1:
+            return body(carry, 0, head[0], chunks.size)
+        scanned = (jnp.arange(chunks.full), head)
+        carry, out = lax.scan(lambda carry, x: body(carry, *x, chunks.size), carry, scanned, reverse=reverse)
+        return carry, _merge_leading(out)
+
+    def rest(carry):
+        return body(carry, chunks.full, series[chunks.full * per :], chunks.rest)
+
+    stages = [full, rest] if chunks.rest else [full]
+    outputs = []
+    for stage in reversed(stages) if reverse else stages:
+        carry, out = stage(carry)
+        outputs.append(out)
+    return carry, jnp.concatenate(outputs[::-1] if reverse else outputs) if chunks.rest else outputs[0]
+
+
+def over_entries(entry, carry, series, size: int, interval: int, reverse: bool):
+    """Scans ``entry(carry, j, steps of the series)`` over the ``size`` entries of a chunk.
+
+    Two entries an iteration when an entry is an odd number of steps: the two time levels of a leapfrog swap their
+    buffers in every step, and after an even number are back in place, so that the loop copies nothing.
+    """
+    scanned = (jnp.arange(size), series.reshape(size, interval, *series.shape[1:]))
+    unroll = 2 if interval % 2 and size > 1 else 1
+    carry, out = lax.scan(lambda carry, x: entry(carry, *x), carry, scanned, reverse=reverse, unroll=unroll)
+    return carry, _merge_leading(out)
+
+
+def over_unstored(step, carry, series, reverse: bool):
+    """Scans ``step(carry, k, step of the series)`` over the steps k = 1, 2, ... of an entry that are not stored."""
+    count = series.shape[0]
+    if count == 0:
+        return carry, series[:0]
+    scanned = (jnp.arange(1, count + 1), series)
+    return lax.scan(lambda carry, x: step(carry, *x), carry, scanned, reverse=reverse, unroll=min(2, count))
+
+
+def join(first, others):
+    """One sample and those of the other steps of its entry."""
+    return jnp.concatenate([first[None], others]) if others.shape[0] else first[None]
+
+
+def _merge_leading(x):
+    """The first two axes as one (not reshape(-1): there may be no points, hence no elements)."""
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
