@@ -4,7 +4,7 @@
     adjoint  w[t] = A(m)^T w[t+1] + R^T y[t];   gradient of m = sum of w[t+1] g(h[t]);   of s = B^T w[t+1]
 
 See :mod:`jaxwave.equations.base` for A, B, R and g. A run saves its history, the terms g(x[t]) encoded and kept as the
-storage policy says, when asked to. Time is cut into chunks of stored entries, so that a policy that streams moves many
+storage policy says, when asked to: one part for each term, None for those of coefficients that are not differentiated. Time is cut into chunks of stored entries, so that a policy that streams moves many
 steps at a time; a policy that does not has one chunk.
 """
 
@@ -20,6 +20,10 @@ from jax import lax
 from jaxwave import observe
 from jaxwave.equations.base import Equation
 from jaxwave.storage.base import Storage, chunk_spec, empty_chunk
+
+
+Parts = tuple[Any, ...]
+"""Something for each term of the equation: a part of a history, or None."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,24 +43,34 @@ class Plan:
     observer: observe.Observer | None = None
 
     def entry_spec(self, x: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
-        """Arrays that one stored step of a run with states like ``x`` takes."""
-        codec = self.storage.codec
-        return tuple(s for g in self.equation.terms_shape(x) for s in codec.spec(g.shape, g.dtype))
+        """Arrays that one term of one stored step of a run with states like ``x`` takes."""
+        g = self.equation.term_shape(x)
+        return tuple(self.storage.codec.spec(g.shape, g.dtype))
 
-    def encode(self, terms: tuple[jax.Array, ...]) -> list[jax.Array]:
-        return [leaf for g in terms for leaf in self.storage.codec.encode(g)]
+    def encode(self, term: jax.Array) -> list[jax.Array]:
+        return list(self.storage.codec.encode(term))
 
-    def decode(self, leaves: list[jax.Array], x: Any) -> tuple[jax.Array, ...]:
-        codec, leaves, terms = self.storage.codec, list(leaves), []
-        for g in self.equation.terms_shape(x):
-            n = len(codec.spec(g.shape, g.dtype))
-            terms.append(codec.decode(leaves[:n], g.shape, g.dtype))
-            leaves = leaves[n:]
-        return tuple(terms)
+    def decode(self, leaves: list[jax.Array], x: Any) -> jax.Array:
+        g = self.equation.term_shape(x)
+        return self.storage.codec.decode(list(leaves), g.shape, g.dtype)
+
+    def differentiated(self, history: Parts) -> tuple[bool, ...]:
+        """For each coefficient, whether a history serves its derivative."""
+        slots = self.equation.slots
+        served = {c for part, c in zip(history, slots, strict=True) if part is not None}
+        return tuple(i in served for i in range(max(slots) + 1))
+
+    def select(self, parts: Parts, coefficients: tuple[bool, ...]) -> Parts:
+        """The parts of a history that serve these coefficients, None in place of the others."""
+        slots = self.equation.slots
+        return tuple(part if coefficients[c] else None for part, c in zip(parts, slots, strict=True))
 
 
 class RunInputs(NamedTuple):
-    """Operands of ``run``: coefficients, constants, pairs (history, dm), amplitudes [nt, shot, source], first state."""
+    """Operands of ``run``: coefficients, constants, pairs (history, dm), amplitudes [nt, shot, source], first state.
+
+    A dm has None for the coefficients that its history does not serve.
+    """
 
     m: Any
     operands: Any
@@ -139,6 +153,11 @@ def _over_unstored(step, carry, series, reverse: bool):
     return lax.scan(lambda carry, x: step(carry, *x), carry, scanned, reverse=reverse, unroll=min(2, count))
 
 
+def _each(function, *parts):
+    """Applies a function to the parts that are there."""
+    return tuple(None if xs[0] is None else function(*xs) for xs in zip(*parts, strict=True))
+
+
 def _put_entry(chunk, leaves, j):
     return [lax.dynamic_update_index_in_dim(c, leaf, j, 0) for c, leaf in zip(chunk, leaves, strict=True)]
 
@@ -156,14 +175,14 @@ def _join(first, others):
     return jnp.concatenate([first[None], others]) if others.shape[0] else first[None]
 
 
-def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: bool):
+def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
     """Forward or linearised loop.
 
     Args:
         owner: Number of the eager call that runs this, 0 if unknown (see :mod:`jaxwave.storage.registry`).
         inputs: Operands.
         plan: Static description.
-        save: Whether to keep the history.
+        save: For each coefficient, whether to keep the history of its terms; empty if none is kept.
 
     Returns:
         Records [nt, shot, receiver], the final state and, if ``save``, the history.
@@ -171,40 +190,46 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: bool):
     m, operands, pairs, amplitudes, x = inputs
     equation, storage, interval = plan.equation, plan.storage, plan.interval
     spec, n_steps = plan.entry_spec(x), amplitudes.shape[0]
-    chunks = _chunks(plan, n_steps, x, save or bool(pairs))
+    chunks = _chunks(plan, n_steps, x, bool(save or pairs))
+    slots = equation.slots
+    wanted = plan.select((True,) * len(slots), save) if save else (None,) * len(slots)
     observer = plan.observer if plan.observer and plan.observer.forward else None
 
     def advance(x, tick, t, s, scatter, keep):
         if observer:
             tick = observe.forward(observer, equation, tick, t, x)
         data = equation.record(operands, x)
-        x, terms = equation.step(m, operands, x, scatter, keep)
-        return equation.inject(operands, x, s), tick, data, terms
+        x, terms = equation.step(m, operands, x, s, scatter, keep)
+        return x, tick, data, terms
 
     def chunk_body(carry, i, series, size):
         x, tick, history = carry
-        stored = [(dm, storage.get(h, i, chunk_spec(spec, size), +1)) for h, dm in pairs]
+
+        def fetch(part):
+            return storage.get(part, i, chunk_spec(spec, size), +1)
+
+        stored = [(dm, _each(fetch, h)) for h, dm in pairs]
 
         def entry(carry, j, steps):
             x, tick, buffer = carry
             t = (i * chunks.size + j) * interval
-            scatter = [(dm, plan.decode(_get_entry(chunk, j), x)) for dm, chunk in stored]
-            x, tick, first, terms = advance(x, tick, t, steps[0], scatter, save)
-            if save:
-                buffer = _put_entry(buffer, plan.encode(terms), j)
+            scatter = [(dm, _each(lambda c: plan.decode(_get_entry(c, j), x), parts)) for dm, parts in stored]
+            x, tick, first, terms = advance(x, tick, t, steps[0], scatter, wanted)
+            buffer = _each(lambda c, g: _put_entry(c, plan.encode(g), j), buffer, terms)
 
             def unstored(carry, k, s):
-                x, tick, data, _ = advance(*carry, t + k, s, [], False)
+                x, tick, data, _ = advance(*carry, t + k, s, [], (None,) * len(slots))
                 return (x, tick), data
 
             (x, tick), others = _over_unstored(unstored, (x, tick), steps[1:], False)
             return (x, tick, buffer), _join(first, others)
 
-        buffer = empty_chunk(spec, size) if save else []
+        buffer = _each(lambda _: empty_chunk(spec, size), wanted)
         (x, tick, buffer), data = _over_entries(entry, (x, tick, buffer), series, size, interval, False)
-        return (x, tick, storage.put(history, i, buffer) if save else history), data
+        return (x, tick, _each(lambda b, h: storage.put(h, i, b), buffer, history)), data
 
-    history = storage.open(spec, n_steps // interval, owner, [h for h, _ in pairs]) if save else []
+    parents = [part for h, _ in pairs for part in h if part is not None]
+    history = _each(lambda _: storage.open(spec, n_steps // interval, owner, parents), wanted)
     carry = (x, observe.first_tick(), history)
     (x, _, history), data = _over_chunks(chunk_body, carry, amplitudes, chunks, interval, False)
     return (data, x, history) if save else (data, x)
@@ -218,7 +243,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         plan: Static description.
 
     Returns:
-        The gradients of m (a list, one per history), of the amplitudes [nt, shot, source] and of the first state.
+        The gradients of m (a list, one per history, with None for what it does not serve), of the amplitudes [nt, shot, source] and of the first state.
     """
     m, operands, histories, data, cotangent = inputs
     equation, storage, interval = plan.equation, plan.storage, plan.interval
@@ -226,38 +251,45 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
     chunks = _chunks(plan, n_steps, cotangent, bool(histories))
     observer = plan.observer if plan.observer and plan.observer.backward else None
 
-    def retreat(w, tick, t, y, gradients):
-        ds = equation.adjoint_record(m, operands, w)
-        w = equation.adjoint_step(m, operands, w)
+    def retreat(w, tick, t, y, gradients, terms):
+        w, ds, imaged = equation.adjoint_step(m, operands, w, list(zip(gradients, terms, strict=True)) if terms else [])
         w = equation.adjoint_inject(m, operands, w, y)
+        gradients = imaged if terms else gradients
         if observer:
             tick = observe.backward(observer, equation, tick, t, m, w, gradients)
-        return w, tick, ds
+        return w, tick, ds, gradients
 
     def chunk_body(carry, i, series, size):
-        stored = [storage.get(h, i, chunk_spec(spec, size), -1) for h in histories]
+
+        def fetch(part):
+            return storage.get(part, i, chunk_spec(spec, size), -1)
+
+        stored = [_each(fetch, h) for h in histories]
 
         def entry(carry, j, steps):
             w, tick, gradients = carry
             t = (i * chunks.size + j) * interval
 
             def unstored(carry, k, y):
-                w, tick, ds = retreat(*carry, t + k, y, gradients)
+                w, tick, ds, _ = retreat(*carry, t + k, y, gradients, [])
                 return (w, tick), ds
 
             (w, tick), others = _over_unstored(unstored, (w, tick), steps[1:], True)
-            gradients = [
-                equation.gradient_add(g, w, plan.decode(_get_entry(chunk, j), cotangent))
-                for g, chunk in zip(gradients, stored, strict=True)
-            ]
-            w, tick, first = retreat(w, tick, t, steps[0], gradients)
+            terms = [_each(lambda c: plan.decode(_get_entry(c, j), cotangent), parts) for parts in stored]
+            w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, terms)
             return (w, tick, gradients), _join(first, others)
 
         return _over_entries(entry, carry, series, size, interval, True)
 
     w = equation.adjoint_start(m, operands, cotangent)
-    carry = (w, observe.first_tick(), [equation.gradient_start(m, w) for _ in histories])
+    zeros = [
+        tuple(
+            g if kept else None for g, kept in zip(equation.gradient_start(m, w), plan.differentiated(h), strict=True)
+        )
+        for h in histories
+    ]
+    carry = (w, observe.first_tick(), zeros)
     (w, _, gradients), ds = _over_chunks(chunk_body, carry, data, chunks, interval, True)
     # Each stored step stands for ``interval`` steps of the imaging condition's sum over time.
-    dm = [tuple(interval * g for g in equation.gradient_finish(m, gradient)) for gradient in gradients]
+    dm = [_each(lambda g: interval * g, equation.gradient_finish(m, gradient)) for gradient in gradients]
     return dm, ds, equation.adjoint_finish(m, operands, w)

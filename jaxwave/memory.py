@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import math
 from typing import Any
 
@@ -11,8 +13,10 @@ import jax.numpy as jnp
 
 from jaxwave import validate
 from jaxwave.dispatch import compiler_options
-from jaxwave.problem import Problem, describe
-from jaxwave.propagators import run, with_defaults
+from jaxwave.equations.scalar import ScalarEquation
+from jaxwave.embedding import prepare
+from jaxwave.problem import Problem, describe, scalar_speed
+from jaxwave.propagators import run, scalar
 from jaxwave.storage.base import DeviceStorage, HostStorage, entry_bytes
 from jaxwave.storage.hdf5 import QUEUE_LENGTH
 
@@ -75,14 +79,15 @@ def estimate_memory(v: Any, grid_spacing: Any, dt: float, **arguments: Any) -> M
     """
     if not isinstance(v, jax.ShapeDtypeStruct):
         v = validate.real_array("v", v)
-        arguments["max_vel"] = validate.speed(v, arguments.get("max_vel"))
-    arguments = with_defaults(v, grid_spacing, dt, **arguments)
+        arguments["max_vel"] = scalar_speed(v, arguments.get("max_vel"))
+    bound = inspect.signature(scalar).bind(v, grid_spacing, dt, **arguments)
+    bound.apply_defaults()
     seen = []
 
     def misfit(v):
-        problem = describe(**{**arguments, "v": v})
+        problem = describe(ScalarEquation, **{**bound.arguments, "v": v})
         seen.append(problem)
-        return jnp.sum(run(problem).receiver_amplitudes ** 2)
+        return sum(jnp.sum(record**2) for record in run(problem).records.values())
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
     compiled = gradient.lower(jax.ShapeDtypeStruct(v.shape, v.dtype)).compile()
@@ -91,8 +96,8 @@ def estimate_memory(v: Any, grid_spacing: Any, dt: float, **arguments: Any) -> M
 
 def _add_up(problem: Problem, analysis: Any) -> MemoryEstimate:
     setup, plan = problem.setup, problem.plan
-    x = jax.eval_shape(lambda: plan.equation.zero_state(setup.n_shots, problem.arrays["v"].dtype))
     n_entries = setup.nt * setup.step_ratio // plan.interval
+    x = jax.eval_shape(functools.partial(prepare, setup), problem.arrays)[-1]
     spec, raw = plan.entry_spec(x), dataclasses.replace(plan, storage=DeviceStorage()).entry_spec(x)
     history = n_entries * entry_bytes(spec)
     device = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 
 from jaxwave import validate
 from jaxwave.embedding import finish, prepare, profiles
 from jaxwave.engine import RunInputs
+from jaxwave.equations.scalar import ScalarEquation
 from jaxwave.observe import CallbackState
 from jaxwave.problem import Problem, describe
-from jaxwave.results import ScalarResult, WaveState
+from jaxwave.results import RunInfo, ScalarResult, WaveState
 from jaxwave.rules import propagate
 from jaxwave.storage.base import Storage
 from jaxwave.storage.codecs import Codec
@@ -113,28 +114,32 @@ def scalar(
         >>> out.receiver_amplitudes.shape
         (1, 2, 100)
     """
-    return run(describe(**locals()))
+    out = run(describe(ScalarEquation, **locals()))
+    return ScalarResult(*out.wavefields.values(), *out.memory.values(), out.is_finite, out.info, out.records[""])
 
 
-def with_defaults(*args: Any, **arguments: Any) -> dict[str, Any]:
-    """The arguments of :func:`scalar` by name, with the defaults of those left out."""
-    bound = inspect.signature(scalar).bind(*args, **arguments)
-    bound.apply_defaults()
-    return bound.arguments
+class Outcome(NamedTuple):
+    """What any run returns: wavefields and memory variables by name, records by kind of receiver."""
+
+    wavefields: dict[str, jax.Array]
+    memory: dict[str, tuple[jax.Array, ...]]
+    is_finite: jax.Array
+    info: RunInfo
+    records: dict[str, jax.Array]
 
 
-def run(problem: Problem) -> ScalarResult:
+def run(problem: Problem) -> Outcome:
     """Runs a checked call."""
     setup, info = problem.setup, problem.info
     m, operands, weights, amplitudes, x = prepare(setup, problem.arrays)
-    layers = profiles(setup.grid, setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(m[0].dtype))
+    layers = profiles(setup.equation, setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(m[0].dtype))
     inputs = RunInputs(m, {**operands, "profiles": layers}, [], amplitudes, x)
     data, x = propagate(inputs, problem.plan)
-    records, state, is_finite = finish(setup, weights, data, x)
+    records, wavefields, memory, is_finite = finish(setup, operands, weights, data, x)
     if validate.surely_false(is_finite):
         raise FloatingPointError(
             f"the wavefield became non-finite within {setup.nt} steps of dt={setup.dt:g} s "
             f"({setup.step_ratio} sub-steps each, max_vel={info.max_vel:g}); check the source amplitudes and initial "
             "wavefields for values near the end of the floating-point range, and max_vel against the model"
         )
-    return ScalarResult(*state, is_finite, info, records)
+    return Outcome(wavefields, memory, is_finite, info, records)

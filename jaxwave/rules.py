@@ -31,7 +31,7 @@ from jaxwave.engine import AdjointInputs, Plan, RunInputs, adjoint_loop, run_loo
 
 def propagate(inputs: RunInputs, plan: Plan):
     """Runs the equation: records [nt, shot, receiver] and the final state, differentiable in every way."""
-    return _bind_run(inputs, plan, save=False)
+    return _bind_run(inputs, plan, save=())
 
 
 # ---- binding: pytrees to flat operands and back ----
@@ -42,23 +42,40 @@ def _bind(primitive, inputs, **params):
     return primitive.bind(*leaves, tree=tree, **params)
 
 
-def _bind_run(inputs: RunInputs, plan: Plan, save: bool):
+def _bind_run(inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
     out = _bind(run_p, inputs, plan=plan, save=save)
     n, state = len(jax.tree.leaves(inputs.state)), jax.tree.structure(inputs.state)
     parts = out[0], jax.tree.unflatten(state, out[1 : n + 1])
-    return (*parts, list(out[n + 1 :])) if save else parts
+    if not save:
+        return parts
+    history = jax.tree.unflatten(jax.tree.structure(_history_spec(inputs, plan, save)), out[n + 1 :])
+    return (*parts, history)
+
+
+def _history_spec(inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
+    n_entries = inputs.amplitudes.shape[0] // plan.interval
+    part = list(plan.storage.history_spec(n_entries, plan.entry_spec(inputs.state)))
+    return plan.select((part,) * len(plan.equation.slots), save)
 
 
 def _bind_adjoint(inputs: AdjointInputs, plan: Plan):
-    return _split_adjoint(_bind(adjoint_p, inputs, plan=plan), inputs)
+    return _split_adjoint(_bind(adjoint_p, inputs, plan=plan), inputs, plan)
 
 
-def _split_adjoint(out, inputs: AdjointInputs):
+def _split_adjoint(out, inputs: AdjointInputs, plan: Plan):
     """Flat outputs of ``adjoint`` as (list of dm, ds, dx0)."""
-    m, n = jax.tree.structure(inputs.m), len(inputs.m)
-    k = n * len(inputs.histories)
-    dm = [jax.tree.unflatten(m, out[i : i + n]) for i in range(0, k, n)]
+    gradients = jax.tree.structure(_gradients_like(inputs, plan), is_leaf=_is_symbol)
+    k = gradients.num_leaves
+    dm = jax.tree.unflatten(gradients, out[:k])
     return dm, out[k], jax.tree.unflatten(_structure(inputs.state), out[k + 1 :])
+
+
+def _gradients_like(inputs: AdjointInputs, plan: Plan):
+    """For each history, the coefficients that it serves and None for the others."""
+    return [
+        tuple(c if kept else None for c, kept in zip(inputs.m, plan.differentiated(h), strict=True))
+        for h in inputs.histories
+    ]
 
 
 # Symbolic zeros and undefined primals are pytree nodes without leaves; here each stands for an operand.
@@ -147,7 +164,7 @@ def _run_shapes(*leaves, tree, plan, save):
     n_steps = inputs.amplitudes.shape[0]
     out = [jax.ShapeDtypeStruct((n_steps, *sample.shape), sample.dtype), inputs.state]
     if save:
-        out.append(plan.storage.history_spec(n_steps // plan.interval, plan.entry_spec(inputs.state)))
+        out.append(_history_spec(inputs, plan, save))
     return _avals(out)
 
 
@@ -161,9 +178,10 @@ def _adjoint_born_shapes(*leaves, tree, plan):
 
 def _adjoint_out(inputs: AdjointInputs, plan: Plan):
     w = jax.eval_shape(plan.equation.adjoint_start, *jax.tree.map(_struct, (inputs.m, inputs.operands, inputs.state)))
-    sample = jax.eval_shape(plan.equation.adjoint_record, *jax.tree.map(_struct, (inputs.m, inputs.operands)), w)
+    step = functools.partial(plan.equation.adjoint_step, images=[])
+    _, sample, _ = jax.eval_shape(step, *jax.tree.map(_struct, (inputs.m, inputs.operands)), w)
     ds = jax.ShapeDtypeStruct((inputs.data.shape[0], *sample.shape), sample.dtype)
-    return _avals([[inputs.m for _ in inputs.histories], ds, inputs.state])
+    return _avals([_gradients_like(inputs, plan), ds, inputs.state])
 
 
 def _struct(x):
@@ -176,14 +194,18 @@ def _struct(x):
 def _run_jvp(primals, tangents, *, tree, plan, save):
     """d(run) = run of the tangents, scattering each perturbation off the history that it multiplies."""
     inputs, dots = jax.tree.unflatten(tree, primals), jax.tree.unflatten(tree, tangents)
-    perturbed = not _all_zero(dots.m)
-    if perturbed and not plan.storage.stores:
+    perturbed = tuple(not _is_zero(dm) for dm in dots.m)
+    if any(perturbed) and not plan.storage.stores:
         raise ValueError(
             'storage_mode="none" keeps no wavefields, so the derivative with respect to a model cannot be computed; '
             'use storage_mode="device", "cpu" or "disk"'
         )
-    out = _bind_run(inputs, plan, save or perturbed)
-    pairs = [(out[2], _instantiate(dots.m))] if perturbed else []
+    wanted = tuple(np.logical_or(perturbed, save or False).tolist())
+    data, state, *history = _bind_run(inputs, plan, wanted if any(wanted) else ())
+    out = (data, state, *(plan.select(h, save) for h in history if save))
+    pairs = []
+    if any(perturbed):
+        pairs.append((plan.select(history[0], perturbed), tuple(None if _is_zero(dm) else dm for dm in dots.m)))
     for (history, dm), (history_dot, dm_dot) in zip(inputs.pairs, dots.pairs, strict=True):
         if not _all_zero(dm_dot):
             pairs.append((history, _instantiate(dm_dot)))
@@ -191,7 +213,7 @@ def _run_jvp(primals, tangents, *, tree, plan, save):
             pairs.append((_instantiate(history_dot), dm))
     tangent = RunInputs(inputs.m, inputs.operands, pairs, _instantiate(dots.amplitudes), _instantiate(dots.state))
     out_dot = _bind_run(tangent, _linearised(plan), save)
-    return _flat(*(out if save else out[:2])), _flat(*out_dot)
+    return _flat(*out), _flat(*out_dot)
 
 
 def _run_transpose(cotangents, *leaves, tree, plan, save):
@@ -220,7 +242,7 @@ def _adjoint_jvp(primals, tangents, *, tree, plan):
         out_dot = _bind_adjoint(moved, quiet)
     else:
         along = (_instantiate(dots.m), moved.data, moved.state)
-        out_dot = _split_adjoint(_bind(adjoint_born_p, (inputs, along), plan=quiet), inputs)
+        out_dot = _split_adjoint(_bind(adjoint_born_p, (inputs, along), plan=quiet), inputs, plan)
     if not _all_zero(dots.histories):
         rerun = inputs._replace(histories=_instantiate(dots.histories))
         more = _bind_adjoint(rerun, quiet)[0]
@@ -232,10 +254,10 @@ def _adjoint_transpose(cotangents, *leaves, tree, plan):
     inputs = jax.tree.unflatten(tree, leaves)
     if _undefined(inputs.histories):
         _refuse_history_transpose()
-    dm, ds, dx = _split_adjoint(cotangents, inputs)
+    dm, ds, dx = _split_adjoint(cotangents, inputs, plan)
     pairs = [(h, _instantiate(g)) for h, g in zip(inputs.histories, dm, strict=True) if not _all_zero(g)]
     forward = RunInputs(inputs.m, inputs.operands, pairs, ad.instantiate_zeros(ds), _instantiate(dx))
-    data, state = _bind_run(forward, plan, save=False)
+    data, state = _bind_run(forward, plan, save=())
     nothing = _nothing((inputs.m, inputs.operands, inputs.histories))
     return _flatten_with_none(AdjointInputs(*nothing, data, state), leaves)
 
@@ -289,7 +311,7 @@ def _run_dce(used, eqn):
     state = jax.tree.unflatten(eqn.params["tree"], eqn.invars).state
     without = 1 + len(jax.tree.leaves(state))
     if eqn.params["save"] and not any(used[without:]):
-        eqn = eqn.replace(params={**eqn.params, "save": False}, outvars=eqn.outvars[:without])
+        eqn = eqn.replace(params={**eqn.params, "save": ()}, outvars=eqn.outvars[:without])
     return [True] * len(eqn.invars), eqn
 
 
@@ -315,16 +337,18 @@ def _eager(flat, *leaves, tree, plan, **static):
     tokens = _tokens(inputs) if plan.storage.streams else []
     out, owner = dispatch.execute(flat, *leaves, tokens=tokens, tree=tree, plan=plan, **static)
     if static.get("save") and plan.storage.streams:
-        dispatch.bind_lifetime(out[-1], owner)
+        for token in out[1 + len(jax.tree.leaves(inputs.state)) :]:
+            dispatch.bind_lifetime(token, owner)
     return out
 
 
 def _tokens(inputs) -> list:
     """Tokens of the streamed histories that a primitive reads."""
     if isinstance(inputs, RunInputs):
-        return [h[0] for h, _ in inputs.pairs]
-    adjoint = inputs if isinstance(inputs, AdjointInputs) else inputs[0]
-    return [h[0] for h in adjoint.histories]
+        histories = [h for h, _ in inputs.pairs]
+    else:
+        histories = (inputs if isinstance(inputs, AdjointInputs) else inputs[0]).histories
+    return [part[0] for h in histories for part in h if part is not None]
 
 
 run_p = _primitive("wave_run", _run_flat, _run_shapes, _run_jvp, _run_transpose)
