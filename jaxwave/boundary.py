@@ -195,7 +195,13 @@ def pml_profile(
     Returns:
         a, b: float64 arrays [width].
     """
-    depth = np.arange(width, 0, -1) / width
+    return pml_profile_at(np.arange(width, 0, -1) / width, width, spacing, dt, max_vel, pml_freq)
+
+
+def pml_profile_at(
+    depth: np.ndarray, width: int, spacing: float, dt: float, max_vel: float, pml_freq: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The profiles a and b at these depths, from 0 at the inner edge of a layer to 1 at its outermost cell."""
     sigma = 3 * max_vel * math.log(1 / REFLECTION) / (2 * width * spacing) * depth**2
     alpha = math.pi * pml_freq * (1 - depth)
     b = np.exp(-(sigma + alpha) * dt)

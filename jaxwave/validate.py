@@ -346,6 +346,26 @@ def sources(names: tuple[str, str], amplitudes: jax.Array | None, places: Any | 
         raise ValueError(f"`{names[0]}` must be finite; got {value[where]} at [shot, source, time] = {where}")
 
 
+def mapping(name: str, x: Any) -> Mapping[str, Any]:
+    """A mapping from kinds of sources or receivers; empty for None."""
+    if x is not None and not isinstance(x, Mapping):
+        raise TypeError(f"`{name}` must be a mapping from kinds, such as 'p' or 'x'; got {type(x).__name__}")
+    return x or {}
+
+
+def pair(name: str, x: Any) -> tuple[Any, Any]:
+    """Amplitudes and locations."""
+    if not isinstance(x, tuple | list) or len(x) != 2:
+        raise TypeError(f"`{name}` must be a pair (amplitudes, locations); got {type(x).__name__}")
+    return x[0], x[1]
+
+
+def once(name: str, x: Any) -> None:
+    """Checks that what a mapping gives is not given as an argument too."""
+    if x is not None:
+        raise ValueError(f"`{name}` is given twice, as an argument and in a mapping; give it once")
+
+
 def inside(name: str, places: Any | None, region: Region, ndim: int) -> None:
     """Checks that concrete locations lie in the region."""
     if places is None:
