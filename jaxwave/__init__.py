@@ -6,8 +6,8 @@ from jaxwave.dispatch import compiler_options
 from jaxwave.memory import MemoryEstimate, estimate_memory
 from jaxwave.observe import CallbackState
 from jaxwave.problem import PmlFrequencyWarning, SubstepWarning
-from jaxwave.propagators import scalar
-from jaxwave.results import RunInfo, ScalarResult, WaveState
+from jaxwave.propagators import acoustic, scalar
+from jaxwave.results import AcousticResult, AcousticState, RunInfo, ScalarResult, WaveState
 from jaxwave.storage import StorageError
 from jaxwave.survey import IGNORE_LOCATION
 
@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "IGNORE_LOCATION",
+    "AcousticResult",
+    "AcousticState",
     "BornResult",
     "CallbackState",
     "MemoryEstimate",
@@ -24,6 +26,7 @@ __all__ = [
     "StorageError",
     "SubstepWarning",
     "WaveState",
+    "acoustic",
     "compiler_options",
     "estimate_memory",
     "gauss_newton_product",

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 ALIGNMENT = 16
@@ -52,6 +55,23 @@ class Slab:
     @property
     def name(self) -> str:
         return f"axis {self.axis}, {'last' if self.side else 'first'} face"
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Where one memory variable lives: as the equation holds it, and the part of it that differs from zero.
+
+    Attributes:
+        axis: Axis of the layer.
+        layer: Cells of that axis that a user sees.
+        held: Cells of that axis that are held in memory; the padded grid along the others.
+        offset: As for a wavefield (see :meth:`Grid.margins`).
+    """
+
+    axis: int
+    layer: Range
+    held: Range
+    offset: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +115,50 @@ class Grid:
         sizes[-1] = math.ceil(sizes[-1] / ALIGNMENT) * ALIGNMENT
         return tuple(sizes)
 
+    def seen(self, offset: Sequence[int]) -> tuple[int, ...]:
+        """Cells of a wavefield that a user sees: those of the model and its layers, and one more where it is offset."""
+        return tuple(n + o for n, o in zip(self.interior, offset, strict=True))
+
+    def margins(self, offset: Sequence[int]) -> list[tuple[int, int]]:
+        """Cells of the padded grid before and after those that a user sees, per axis.
+
+        ``offset`` is 1 along the axes where a wavefield lies half a cell after the cell of its number. It then has one
+        value more than there are cells: the first is half a cell before the first cell.
+        """
+        r = self.halo
+        return [(r - o, total - n - r) for o, total, n in zip(offset, self.padded, self.interior, strict=True)]
+
+    def to_padded(self, x: jax.Array, offset: Sequence[int] | None = None) -> jax.Array:
+        """A wavefield [shot, *cells], as a user sees it, on the padded grid."""
+        return jnp.pad(x, [(0, 0), *self.margins(offset or (0,) * self.ndim)])
+
+    def from_padded(self, x: jax.Array, offset: Sequence[int] | None = None) -> jax.Array:
+        """The part of a padded wavefield that a user sees."""
+        offset = offset or (0,) * self.ndim
+        return _cut(x, self.margins(offset), self.seen(offset))
+
+    def memory_shape(self, memory: Memory) -> tuple[int, ...]:
+        """Shape of a memory variable as users see it."""
+        seen = self.seen(memory.offset)
+        return tuple(memory.layer.size if axis == memory.axis else n for axis, n in enumerate(seen))
+
+    def held_shape(self, memory: Memory) -> tuple[int, ...]:
+        """Shape of a memory variable as it is held."""
+        return tuple(memory.held.size if axis == memory.axis else n for axis, n in enumerate(self.padded))
+
+    def to_held(self, x: jax.Array, memory: Memory) -> jax.Array:
+        """A memory variable, as users see it, as it is held."""
+        return jnp.pad(x, [(0, 0), *self._memory_margins(memory)])
+
+    def from_held(self, x: jax.Array, memory: Memory) -> jax.Array:
+        """The part of a memory variable that users see."""
+        return _cut(x, self._memory_margins(memory), self.memory_shape(memory))
+
+    def _memory_margins(self, memory: Memory) -> list[tuple[int, int]]:
+        margins, layer, held = self.margins(memory.offset), memory.layer, memory.held
+        margins[memory.axis] = (layer.start - held.start, held.stop - layer.stop)
+        return margins
+
     @property
     def slabs(self) -> tuple[Slab, ...]:
         """One slab for each face that has a layer."""
@@ -113,6 +177,11 @@ class Grid:
         return tuple(cells.size if a == slab.axis else n for a, n in enumerate(self.padded))
 
 
+def _cut(x: jax.Array, margins: Sequence[tuple[int, int]], sizes: Sequence[int]) -> jax.Array:
+    """An array [shot, ...] without its margins."""
+    return x[(slice(None), *(slice(lo, lo + n) for (lo, _), n in zip(margins, sizes, strict=True)))]
+
+
 def pml_profile(
     width: int, spacing: float, dt: float, max_vel: float, pml_freq: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +195,13 @@ def pml_profile(
     Returns:
         a, b: float64 arrays [width].
     """
-    depth = np.arange(width, 0, -1) / width
+    return pml_profile_at(np.arange(width, 0, -1) / width, width, spacing, dt, max_vel, pml_freq)
+
+
+def pml_profile_at(
+    depth: np.ndarray, width: int, spacing: float, dt: float, max_vel: float, pml_freq: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The profiles a and b at these depths, from 0 at the inner edge of a layer to 1 at its outermost cell."""
     sigma = 3 * max_vel * math.log(1 / REFLECTION) / (2 * width * spacing) * depth**2
     alpha = math.pi * pml_freq * (1 - depth)
     b = np.exp(-(sigma + alpha) * dt)

@@ -6,6 +6,7 @@ Time is cut into chunks of stored entries, and an entry is ``interval`` steps, o
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,17 @@ from jaxwave.equations.base import Equation
 from jaxwave.storage import base
 from jaxwave.storage.base import Spec, Storage
 from jaxwave.storage.schedule import Schedule
+
+Parts = tuple[Any, ...]
+"""Something for each term of the equation: a part of a history, a chunk or a term; or None."""
+
+History = Any
+"""Parts, each a list of arrays; or a :class:`Replayed`."""
+
+
+def each(function, *parts: Parts) -> Parts:
+    """Applies a function to the parts that are there (in the first of several)."""
+    return tuple(None if xs[0] is None else function(*xs) for xs in zip(*parts, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,30 +48,71 @@ class Plan:
     observer: observe.Observer | None = None
 
     def entry_spec(self, x: Any) -> Spec:
-        """Arrays that one stored step of a run with states like ``x`` takes."""
-        return base.encoded_spec(self.storage.codec, self.equation.terms_shape(x))
+        """Arrays that one term of one stored step of a run with states like ``x`` takes."""
+        return base.encoded_spec(self.storage.codec, [self.equation.term_shape(x)])
 
-    def encode(self, terms: tuple[jax.Array, ...]) -> list[jax.Array]:
-        return base.encode(self.storage.codec, terms)
+    def encode(self, term: jax.Array) -> list[jax.Array]:
+        return list(self.storage.codec.encode(term))
 
-    def decode(self, leaves: list[jax.Array], x: Any) -> tuple[jax.Array, ...]:
-        return tuple(base.decode(self.storage.codec, leaves, self.equation.terms_shape(x)))
+    def decode(self, leaves: list[jax.Array], x: Any) -> jax.Array:
+        g = self.equation.term_shape(x)
+        return self.storage.codec.decode(list(leaves), g.shape, g.dtype)
 
-    def history_spec(self, n_steps: int, x: Any) -> Spec:
-        """Arrays that the history of a run of ``n_steps`` with states like ``x`` takes."""
-        return self.storage.history_spec(n_steps // self.interval, self.entry_spec(x), state_spec(x))
+    # ---- which terms ----
+
+    def wanted(self, coefficients: tuple[bool, ...]) -> Parts:
+        """True for each term that serves one of these coefficients, None for the others."""
+        return tuple(True if coefficients and coefficients[c] else None for c in self.equation.slots)
+
+    def differentiated(self, history: History) -> tuple[bool, ...]:
+        """For each coefficient, whether a history serves its derivative."""
+        if isinstance(history, Replayed):
+            return history.wanted
+        slots = self.equation.slots
+        served = {c for part, c in zip(history, slots, strict=True) if part is not None}
+        return tuple(i in served for i in range(max(slots) + 1))
+
+    def select(self, history: History, coefficients: tuple[bool, ...]) -> History:
+        """The history for these coefficients alone."""
+        if isinstance(history, Replayed):
+            return dataclasses.replace(history, wanted=coefficients)
+        return each(lambda _, part: part, self.wanted(coefficients), history)
+
+    # ---- how time divides ----
+
+    def history_spec(self, n_steps: int, x: Any, save: tuple[bool, ...]) -> Any:
+        """What a run of ``n_steps`` with states like ``x`` saves for its history."""
+        saved = list(self.storage.history_spec(*self._sizes(n_steps, x)))
+        return saved if self.storage.replays else each(lambda _: saved, self.wanted(save))
 
     def chunks(self, n_steps: int, x: Any, stored: bool) -> Chunks:
         """How the steps of a run with states like ``x`` divide; one chunk if nothing is ``stored``."""
         n_entries = n_steps // self.interval
-        size = self.storage.chunk_size(n_entries, self.entry_spec(x), state_spec(x)) if stored else n_entries
+        size = self.storage.chunk_size(*self._sizes(n_steps, x)) if stored else n_entries
         return Chunks(size, n_entries // size, n_entries % size)
+
+    def footprint(self, n_steps: int, x: Any) -> base.Footprint:
+        """Bytes of the history of one term (of all, where chunks are replayed)."""
+        return self.storage.footprint(*self._sizes(n_steps, x))
+
+    def open(self, n_steps: int, x: Any, save: tuple[bool, ...], owner: jax.Array, parents: list) -> Any:
+        """Begins what a run saves."""
+
+        def begin(_=None):
+            return self.storage.open(*self._sizes(n_steps, x), owner, parents)
+
+        return begin() if self.storage.replays else each(begin, self.wanted(save))
 
     def schedule(self, n_steps: int, x: Any) -> Schedule | None:
         """Which states such a run keeps, where its history is replayed."""
         if not self.storage.replays:
             return None
-        return self.storage.schedule(n_steps // self.interval, self.entry_spec(x), state_spec(x))
+        return self.storage.schedule(*self._sizes(n_steps, x))
+
+    def _sizes(self, n_steps: int, x: Any) -> tuple[int, Spec, Spec]:
+        """Entries, what is kept of one (of a term, or of all terms where chunks are replayed), and a state."""
+        terms = len(self.equation.slots) if self.storage.replays else 1
+        return n_steps // self.interval, self.entry_spec(x) * terms, state_spec(x)
 
 
 def state_spec(x: Any) -> Spec:
@@ -70,8 +123,7 @@ def state_spec(x: Any) -> Spec:
 class RunInputs(NamedTuple):
     """Operands of ``run``: coefficients, constants, pairs (history, dm), amplitudes [nt, shot, source], first state.
 
-    Under a policy that replays, this is also what a history is: the operands of the run that made it, with the saved
-    states in place of the first.
+    A dm has None for the coefficients that its history does not serve.
     """
 
     m: Any
@@ -89,6 +141,20 @@ class AdjointInputs(NamedTuple):
     histories: Any
     data: Any
     state: Any
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["run"], meta_fields=["wanted"])
+@dataclasses.dataclass(frozen=True)
+class Replayed:
+    """A history under a policy that replays.
+
+    Attributes:
+        run: Operands of the run that made it, with the kept states in place of the first.
+        wanted: For each coefficient, whether its terms are.
+    """
+
+    run: RunInputs
+    wanted: tuple[bool, ...]
 
 
 class Chunks(NamedTuple):

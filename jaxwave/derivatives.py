@@ -13,6 +13,7 @@ import jax
 from jax.typing import ArrayLike
 
 from jaxwave import validate
+from jaxwave.problem import scalar_speed
 from jaxwave.propagators import scalar
 from jaxwave.results import ScalarResult, WaveState
 
@@ -75,7 +76,7 @@ def scalar_born(v: ArrayLike, dv: ArrayLike, grid_spacing: Any, dt: float, **arg
     validate.same_dtype(v=v, dv=dv)
     if v.shape != dv.shape:
         raise ValueError(f"`dv` must have the shape of `v`; got {dv.shape} for {v.shape}")
-    arguments["max_vel"] = validate.speed(v, arguments.get("max_vel"))
+    arguments["max_vel"] = scalar_speed(v, arguments.get("max_vel"))
 
     def run(v: jax.Array) -> tuple[tuple[WaveState, jax.Array], ScalarResult]:
         out = scalar(v, grid_spacing, dt, **arguments)

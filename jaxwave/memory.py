@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import functools
+import inspect
 from typing import Any
 
 import jax
@@ -11,15 +12,11 @@ import jax.numpy as jnp
 
 from jaxwave import validate
 from jaxwave.dispatch import compiler_options
-from jaxwave.problem import Problem, describe
-from jaxwave.propagators import run, with_defaults
-from jaxwave.storage.base import DeviceStorage, entry_bytes
-from jaxwave.storage.hdf5 import QUEUE_LENGTH
-from jaxwave.storage.streamed import HostStorage
-
-# Copies of a chunk that are alive while it passes between a compiled program and a callback, freed ones that the
-# allocator holds on to included. Measured (JAX 0.10 and 0.11, Linux), for 2 to 40 MB a chunk.
-COPIES_IN_TRANSFER = 3
+from jaxwave.embedding import prepare
+from jaxwave.equations.scalar import ScalarEquation
+from jaxwave.problem import Problem, describe, scalar_speed
+from jaxwave.propagators import run, scalar
+from jaxwave.storage.base import DeviceStorage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +29,7 @@ class MemoryEstimate:
         transfer: Host RAM that chunks take on their way between the two.
         disk: The file.
         history: The stored history, wherever it is.
-        uncompressed: The same history without a codec.
+        uncompressed: The terms of all stored steps, without a codec.
     """
 
     device: int
@@ -76,14 +73,15 @@ def estimate_memory(v: Any, grid_spacing: Any, dt: float, **arguments: Any) -> M
     """
     if not isinstance(v, jax.ShapeDtypeStruct):
         v = validate.real_array("v", v)
-        arguments["max_vel"] = validate.speed(v, arguments.get("max_vel"))
-    arguments = with_defaults(v, grid_spacing, dt, **arguments)
+        arguments["max_vel"] = scalar_speed(v, arguments.get("max_vel"))
+    bound = inspect.signature(scalar).bind(v, grid_spacing, dt, **arguments)
+    bound.apply_defaults()
     seen = []
 
     def misfit(v):
-        problem = describe(**{**arguments, "v": v})
+        problem = describe(ScalarEquation, **{**bound.arguments, "v": v})
         seen.append(problem)
-        return jnp.sum(run(problem).receiver_amplitudes ** 2)
+        return sum(jnp.sum(record**2) for record in run(problem).records.values())
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
     compiled = gradient.lower(jax.ShapeDtypeStruct(v.shape, v.dtype)).compile()
@@ -92,19 +90,9 @@ def estimate_memory(v: Any, grid_spacing: Any, dt: float, **arguments: Any) -> M
 
 def _add_up(problem: Problem, analysis: Any) -> MemoryEstimate:
     setup, plan = problem.setup, problem.plan
-    x = jax.eval_shape(lambda: plan.equation.zero_state(setup.n_shots, problem.arrays["v"].dtype))
-    n_entries = setup.nt * setup.step_ratio // plan.interval
-    spec, raw = plan.entry_spec(x), dataclasses.replace(plan, storage=DeviceStorage()).entry_spec(x)
-    history = n_entries * entry_bytes(spec)
+    n_steps = setup.nt * setup.step_ratio
+    x = jax.eval_shape(functools.partial(prepare, setup), problem.arrays)[-1]
+    kept = plan.footprint(n_steps, x)
+    uncompressed = dataclasses.replace(plan, storage=DeviceStorage()).footprint(n_steps, x).history
     device = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-    storage, host, transfer, disk = plan.storage, 0, 0, 0
-    if storage.streams:
-        size = storage.chunk_size(n_entries, spec)
-        n_chunks, chunk = math.ceil(n_entries / size), size * entry_bytes(spec)
-        transfer = min(COPIES_IN_TRANSFER, n_chunks) * chunk
-        if isinstance(storage, HostStorage):
-            host = history
-        else:
-            disk = history
-            host = min(QUEUE_LENGTH + 1, n_chunks) * chunk  # one being filled, the others on their way
-    return MemoryEstimate(device, host, transfer, disk, history, n_entries * entry_bytes(raw))
+    return MemoryEstimate(device, kept.host, kept.transfer, kept.disk, kept.history, uncompressed)

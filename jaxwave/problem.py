@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxwave import grid, validate
 from jaxwave.boundary import Grid
-from jaxwave.embedding import Setup, layer_shape
 from jaxwave.chunks import Plan
-from jaxwave.equations.scalar import ScalarEquation
+from jaxwave.embedding import Setup
+from jaxwave.equations.base import Equation
 from jaxwave.observe import Observer
-from jaxwave.results import RunInfo, WaveState
+from jaxwave.results import RunInfo
 from jaxwave.storage.base import Storage
 from jaxwave.storage.codecs import as_codec
 from jaxwave.storage.hdf5 import check_path
@@ -45,77 +44,120 @@ class Problem:
     arrays: dict[str, Any]
 
 
-def describe(**arguments: Any) -> Problem:
-    """Checks the arguments of :func:`jaxwave.scalar` and settles everything static about the call."""
+def describe(physics: type[Equation], **arguments: Any) -> Problem:
+    """Checks the arguments of a propagator and settles everything static about the call.
+
+    ``physics`` is the class of its equation. Sources, receivers and initial wavefields are those arguments whose names
+    begin with ``source_``, ``receiver_`` or are those of the equation's wavefields.
+    """
     a = SimpleNamespace(**arguments)
     storage = _storage(a)
-    arrays = _arrays(a)
-    v, amplitudes, sources, receivers = (arrays[k] for k in ("v", "amplitudes", "sources", "receivers"))
-    ndim, n_shots = _sizes(a, arrays)
+    ndim, arrays = _arrays(physics, a)
+    n_shots = _shots(physics, ndim, arrays)
+    models, amplitudes, sources, receivers = (arrays[k] for k in ("models", "amplitudes", "sources", "receivers"))
 
     spacing, dt = validate.spacing(a.grid_spacing, ndim), validate.positive("dt", a.dt)
     widths = validate.per_face("pml_width", a.pml_width, ndim)
     nt = validate.steps(a.nt, amplitudes)
-    max_vel = validate.speed(v, a.max_vel)
+    accuracy = validate.accuracy(a.accuracy)
+    max_vel = validate.speed(models, physics.models, a.max_vel, lambda x: physics.largest_speed(x, spacing, accuracy))
     inner_dt, step_ratio = grid.substeps(dt, max_vel, spacing)
-    region = _region(a, v.shape[-ndim:], arrays, widths)
-    validate.inside("source_locations", sources, region, ndim)
-    validate.inside("receiver_locations", receivers, region, ndim)
+    region = _region(a, next(iter(models.values())).shape[-ndim:], arrays, widths)
+    for name, places in (("source_locations", sources), ("receiver_locations", receivers)):
+        for kind, x in places.items():
+            validate.inside(_named(name, kind), x, region, ndim)
     interval = validate.whole("model_gradient_sampling_interval", a.model_gradient_sampling_interval, 1)
     validate.divides(interval, nt * step_ratio)
     resampling = _resampling(a)
     observer = _observer(a, step_ratio, nt, dt)
-    geometry = Grid(region.shape, spacing, validate.accuracy(a.accuracy), widths)
-    arrays["fields"] = _checked_fields(arrays["fields"], geometry, n_shots, arrays["memory"] is not None)
-    arrays["memory"] = _checked_memory(arrays["memory"], geometry, n_shots, v.dtype)
+    equation = physics(Grid(region.shape, spacing, accuracy, widths))
+    of_state = arrays["memory"] is not None
+    arrays["fields"] = _checked_fields(equation, arrays["fields"], n_shots, of_state)
+    arrays["memory"] = _checked_memory(equation, arrays["memory"], n_shots, models)
     pml_freq = _pml_freq(a.pml_freq, amplitudes, sources, dt)
     _tell_substeps(step_ratio, dt, max_vel, spacing)
 
-    setup = Setup(geometry, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
+    setup = Setup(equation, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
     storage = storage.resolve(inner_dt * interval)
-    plan = Plan(ScalarEquation(geometry), storage, interval, observer)
+    plan = Plan(equation, storage, interval, observer)
     info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, storage)
     return Problem(setup, plan, info, arrays)
 
 
-def _arrays(a: SimpleNamespace) -> dict[str, Any]:
-    """The arrays of a call, each checked by itself and for what it needs of the others."""
-    fields, memory = {"wavefield_0": a.wavefield_0, "wavefield_m1": a.wavefield_m1}, None
-    if a.initial_state is not None:
-        if any(f is not None for f in fields.values()):
-            raise ValueError("`initial_state` and the initial wavefields exclude each other; give one of them")
-        state = a.initial_state
-        validate.state(state, WaveState._fields)
-        fields = {"wavefield_0": state.wavefield_0, "wavefield_m1": state.wavefield_m1}
-        memory = (state.psi, state.zeta)
+def scalar_speed(v: Any, max_vel: float | None) -> float:
+    """The speed that the scalar equation's time step and layers are made for."""
+    return validate.speed({"v": v}, {"v": "positive"}, max_vel, lambda values: float(values["v"].max()))
 
-    def given(check, name, x):
-        return None if x is None else check(name, x)
 
-    arrays = {
-        "v": validate.real_array("v", a.v),
-        "amplitudes": given(validate.real_array, "source_amplitudes", a.source_amplitudes),
-        "sources": given(validate.locations, "source_locations", a.source_locations),
-        "receivers": given(validate.locations, "receiver_locations", a.receiver_locations),
-        "fields": {name: validate.real_array(name, f) for name, f in fields.items() if f is not None},
+def _named(name: str, kind: str) -> str:
+    """The name of an argument that exists once for each kind of source or receiver."""
+    return f"{name}_{kind}" if kind else name
+
+
+def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str, Any]]:
+    """The number of dimensions and the arrays of a call, each checked by itself and for what it needs of the others."""
+    models = {name: validate.real_array(name, getattr(a, name)) for name in physics.models}
+    amplitudes = _by_kind(validate.real_array, "source_amplitudes", a)
+    sources = _by_kind(validate.locations, "source_locations", a)
+    receivers = _by_kind(validate.locations, "receiver_locations", a)
+    wavefields, memory = _initial(physics, a)
+    validate.same_dtype(
+        **models, **{_named("source_amplitudes", kind): x for kind, x in amplitudes.items()}, **wavefields
+    )
+    for kind in {**amplitudes, **sources}:
+        names = _named("source_amplitudes", kind), _named("source_locations", kind)
+        validate.sources(names, amplitudes.get(kind), sources.get(kind))
+    placed = [*sources.values(), *receivers.values()]
+    ndim = validate.dimensions(models, a.grid_spacing, placed, list(wavefields.values()))
+    validate.least_dimensions(physics.__name__.removesuffix("Equation").lower(), ndim, physics.dimensions)
+    for what, given, known in (
+        ("source", sources, physics.source_kinds(ndim)),
+        ("receiver", receivers, physics.receiver_kinds(ndim)),
+    ):
+        validate.kinds(what, given, known, ndim)
+    validate.field_names(wavefields, physics.wavefield_offsets(ndim), ndim)
+    validate.field_ranks(ndim, **wavefields)
+    return ndim, {
+        "models": models,
+        "amplitudes": amplitudes,
+        "sources": sources,
+        "receivers": receivers,
+        "fields": wavefields,
         "memory": memory,
     }
-    validate.same_dtype(v=arrays["v"], source_amplitudes=arrays["amplitudes"], **arrays["fields"])
-    validate.sources(arrays["amplitudes"], arrays["sources"])
-    return arrays
 
 
-def _sizes(a: SimpleNamespace, arrays: dict[str, Any]) -> tuple[int, int]:
-    """The numbers of dimensions and of shots."""
-    v, fields = arrays["v"], arrays["fields"]
-    placed = [arrays[k] for k in ("sources", "receivers") if arrays[k] is not None]
-    ndim = validate.dimensions(v, a.grid_spacing, placed, list(fields.values()))
-    validate.field_ranks(ndim, **fields)
-    n_shots = validate.shots(source_amplitudes=arrays["amplitudes"], receiver_locations=arrays["receivers"], **fields)
-    if v.ndim == ndim + 1 and not placed and not fields:
-        n_shots = v.shape[0]
-    validate.model_shots(v, ndim, n_shots)
-    return ndim, n_shots
+def _by_kind(check, name: str, a: SimpleNamespace) -> dict[str, Any]:
+    """What is given of an argument that exists once for each kind of source or receiver, by kind."""
+    given = {k[len(name) :].removeprefix("_"): k for k in vars(a) if k.startswith(name)}
+    return {kind: check(k, getattr(a, k)) for kind, k in given.items() if getattr(a, k) is not None}
+
+
+def _initial(physics: type[Equation], a: SimpleNamespace) -> tuple[dict[str, Any], Any]:
+    """Initial wavefields, and the memory variables of an earlier run or None."""
+    names = physics.wavefield_offsets(3)
+    fields = {name: getattr(a, name) for name in names if getattr(a, name, None) is not None}
+    memory = None
+    if a.initial_state is not None:
+        if fields:
+            raise ValueError("`initial_state` and the initial wavefields exclude each other; give one of them")
+        state = a.initial_state
+        validate.state(state, (*names, *physics.memory_names))
+        fields = {name: getattr(state, name) for name in names if getattr(state, name) is not None}
+        memory = tuple(getattr(state, name) for name in physics.memory_names)
+    return {name: validate.real_array(name, x) for name, x in fields.items()}, memory
+
+
+def _shots(physics: type[Equation], ndim: int, arrays: dict[str, Any]) -> int:
+    """The number of shots."""
+    fields, models = arrays["fields"], arrays["models"]
+    given = {_named("source_amplitudes", kind): x for kind, x in arrays["amplitudes"].items()}
+    given |= {_named("receiver_locations", kind): x for kind, x in arrays["receivers"].items()}
+    n_shots = validate.shots(**given, **fields)
+    if not given and not fields:
+        n_shots = max(x.shape[0] if x.ndim == ndim + 1 else 1 for x in models.values())
+    validate.model_shots(models, ndim, n_shots)
+    return n_shots
 
 
 def _resampling(a: SimpleNamespace) -> tuple[tuple[str, Any], ...]:
@@ -164,7 +206,7 @@ def _region(a: SimpleNamespace, shape, arrays, widths) -> Region:
     if a.survey_pad is None:
         return Region((0,) * ndim, tuple(shape))
     pads = validate.per_face("survey_pad", a.survey_pad, ndim, optional=True)
-    values = [validate.concrete(arrays[k]) for k in ("sources", "receivers") if arrays[k] is not None]
+    values = [validate.concrete(x) for k in ("sources", "receivers") for x in arrays[k].values()]
     if any(x is None for x in values):
         raise ValueError(
             "`survey_pad` needs locations whose values are known, but they are traced; close over them instead of "
@@ -177,17 +219,17 @@ def _pml_freq(pml_freq, amplitudes, places, dt: float) -> float:
     if pml_freq is not None:
         return validate.positive("pml_freq", pml_freq)
     fallback = 0.1 / dt
-    if amplitudes is None:
+    if not amplitudes:
         return fallback
-    values, where = validate.concrete(amplitudes), validate.concrete(places)
-    if values is None or where is None:
+    known = [(validate.concrete(amplitudes[kind]), validate.concrete(places[kind])) for kind in amplitudes]
+    if any(values is None or where is None for values, where in known):
         warnings.warn(
             f"`pml_freq` is not given, and the sources that it would be found from are traced; using {fallback:g} Hz "
             "(a fifth of the Nyquist frequency). Pass pml_freq, e.g. the wavelet's peak frequency",
             PmlFrequencyWarning, stacklevel=4,
         )  # fmt: skip
         return fallback
-    used = np.where(ignored(where)[..., None], 0, values)
+    used = [np.where(ignored(where)[..., None], 0, values) for values, where in known]
     return grid.peak_frequency(used, dt, default=fallback)
 
 
@@ -201,35 +243,36 @@ def _tell_substeps(step_ratio: int, dt: float, max_vel: float, spacing: Sequence
         )  # fmt: skip
 
 
-def _checked_fields(fields, geometry: Grid, n_shots: int, of_state: bool):
+def _checked_fields(equation: Equation, fields, n_shots: int, of_state: bool):
     """Initial wavefields on the region with its layers."""
     whose = "`initial_state` belongs to another grid or other layers: its " if of_state else ""
-    padded = {}
+    geometry, padded = equation.grid, {}
+    offsets = equation.wavefield_offsets(geometry.ndim)
     for name, field in fields.items():
-        if field is None:
-            continue
+        seen = geometry.seen(offsets[name])
         if field.shape == (n_shots, *geometry.shape):
-            field = jnp.pad(field, [(0, 0), *geometry.faces])
-        elif field.shape != (n_shots, *geometry.interior):
+            field = jnp.pad(field, [(0, 0), *((lo + o, hi) for (lo, hi), o in zip(geometry.faces, offsets[name]))])
+        elif field.shape != (n_shots, *seen):
             raise ValueError(
                 f"{whose}`{name}` must have shape {(n_shots, *geometry.shape)} (shots and region), or "
-                f"{(n_shots, *geometry.interior)} with the absorbing layers; got {field.shape}"
+                f"{(n_shots, *seen)} with the absorbing layers; got {field.shape}"
             )
         padded[name] = field
     return padded
 
 
-def _checked_memory(memory, geometry: Grid, n_shots: int, dtype):
+def _checked_memory(equation: Equation, memory, n_shots: int, models):
     if memory is None:
         return None
-    expected = [(n_shots, *layer_shape(geometry, slab)) for slab in geometry.slabs]
-    for part in memory:
+    for part, group in zip(memory, equation.memory(), strict=True):
+        expected = [(n_shots, *equation.grid.memory_shape(q)) for q in group]
         got = [x.shape for x in part]
         if got != expected:
             raise ValueError(
                 f"`initial_state` belongs to another grid or other layers: its memory variables have shapes {got}, "
                 f"this run needs {expected}"
             )
+        name, model = next(iter(models.items()))
         for x in part:
-            validate.same_dtype(v=jax.ShapeDtypeStruct((), dtype), **{"a memory variable of initial_state": x})
+            validate.same_dtype(**{name: model, "a memory variable of initial_state": x})
     return memory

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 
 from jaxwave import validate
-from jaxwave.embedding import finish, prepare, profiles
 from jaxwave.chunks import RunInputs
+from jaxwave.embedding import finish, prepare, profiles
+from jaxwave.equations.acoustic import AcousticEquation
+from jaxwave.equations.scalar import ScalarEquation
 from jaxwave.observe import CallbackState
 from jaxwave.problem import Problem, describe
-from jaxwave.results import ScalarResult, WaveState
+from jaxwave.results import AcousticResult, AcousticState, RunInfo, ScalarResult, WaveState
 from jaxwave.rules import propagate
 from jaxwave.storage.base import Storage
 from jaxwave.storage.codecs import Codec
@@ -113,28 +115,175 @@ def scalar(
         >>> out.receiver_amplitudes.shape
         (1, 2, 100)
     """
-    return run(describe(**locals()))
+    out = run(describe(ScalarEquation, **locals()))
+    return ScalarResult(*out.wavefields.values(), *out.memory.values(), out.is_finite, out.info, out.records[""])
 
 
-def with_defaults(*args: Any, **arguments: Any) -> dict[str, Any]:
-    """The arguments of :func:`scalar` by name, with the defaults of those left out."""
-    bound = inspect.signature(scalar).bind(*args, **arguments)
-    bound.apply_defaults()
-    return bound.arguments
+def acoustic(
+    v: ArrayLike,
+    rho: ArrayLike,
+    grid_spacing: float | Sequence[float],
+    dt: float,
+    *,
+    sources: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    receivers: Mapping[str, ArrayLike] | None = None,
+    source_amplitudes_p: ArrayLike | None = None,
+    source_amplitudes_z: ArrayLike | None = None,
+    source_amplitudes_y: ArrayLike | None = None,
+    source_amplitudes_x: ArrayLike | None = None,
+    source_locations_p: ArrayLike | None = None,
+    source_locations_z: ArrayLike | None = None,
+    source_locations_y: ArrayLike | None = None,
+    source_locations_x: ArrayLike | None = None,
+    receiver_locations_p: ArrayLike | None = None,
+    receiver_locations_z: ArrayLike | None = None,
+    receiver_locations_y: ArrayLike | None = None,
+    receiver_locations_x: ArrayLike | None = None,
+    nt: int | None = None,
+    accuracy: int = 4,
+    pml_width: int | Sequence[int] = 20,
+    pml_freq: float | None = None,
+    max_vel: float | None = None,
+    survey_pad: int | Sequence[int | None] | None = None,
+    origin: Sequence[int] | None = None,
+    pressure_0: ArrayLike | None = None,
+    vz_0: ArrayLike | None = None,
+    vy_0: ArrayLike | None = None,
+    vx_0: ArrayLike | None = None,
+    initial_state: AcousticState | None = None,
+    model_gradient_sampling_interval: int = 1,
+    freq_taper_frac: float = 0.0,
+    time_pad_frac: float = 0.0,
+    time_taper: bool = False,
+    forward_callback: Callable[[CallbackState], Any] | None = None,
+    backward_callback: Callable[[CallbackState], Any] | None = None,
+    callback_frequency: int = 1,
+    storage_mode: str | Storage = "device",
+    storage_path: str = ".",
+    storage_compression: bool | str | Codec = False,
+) -> AcousticResult:
+    """Propagates waves by the acoustic equation with variable density, pressure and particle velocity:
+
+    ::
+
+        v_t = -grad(p) / rho + f / rho        p_t = -K div(v) + K q        K = rho v^2
+
+    On a staggered grid (:mod:`jaxwave.equations.acoustic` has the scheme): pressure in the cells at t, the velocity
+    along each axis half a cell after the cell of the same number and at t - dt/2. Differences of order ``accuracy`` in
+    space and 2 in time, with convolutional perfectly matched layers around the model. Differentiable with respect to
+    ``v``, ``rho``, the source amplitudes and the initial wavefields, in reverse and forward mode; exact for the discrete
+    scheme.
+
+    Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, x in 1-D. What is not said here is
+    as for :func:`scalar`.
+
+    A model gradient stores one array of the padded grid per step for ``v`` alone, and one more for each axis when it is
+    taken for ``rho``.
+
+    Args:
+        v: Wave speed [*cells] (m/s), or one model per shot [shot, *cells], in 1, 2 or 3 dimensions. Float32 or float64.
+        rho: Density (kg/m^3), the same. Between cells it is the mean of the two.
+        grid_spacing: Cell size (metres), one number or one per axis.
+        dt: Time step of sources and records (seconds). Above the stability limit each is divided into sub-steps.
+        sources: Amplitudes and locations by kind, as ``{"p": (amplitudes, locations), "x": ...}``: the same as the
+            arguments ``source_amplitudes_p``, ``source_locations_p`` and so on.
+        receivers: Locations by kind, as ``{"p": locations}``: the same as ``receiver_locations_p`` and so on.
+        source_amplitudes_p: Volume injected per volume and time, q (1/s) [shot, source, nt]; adds K q dt to the
+            pressure.
+        source_amplitudes_z, source_amplitudes_y, source_amplitudes_x: Force per volume, f (N/m^3), along an axis, the
+            same shape; adds f dt / rho to the velocity.
+        source_locations_p, source_locations_z, source_locations_y, source_locations_x: Integer cells
+            [shot, source, axis]. A force acts half a cell after its cell, along its axis.
+        receiver_locations_p: Integer cells [shot, receiver, axis] where the pressure (Pa) is recorded.
+        receiver_locations_z, receiver_locations_y, receiver_locations_x: The same for the velocity (m/s) along an axis,
+            recorded half a cell after the cell and dt/2 before the sample's time.
+        nt: Number of time steps; needed when there are no sources.
+        accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
+        pml_width: Cells of absorbing layer at each face: one number, or first and last of each axis. 0 makes a face
+            reflect (p = 0 beyond it). Default 20.
+        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
+        max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v`` (at orders 6
+            and 8 up to a tenth more, where a great contrast of density needs it); required where the values of a model
+            are not known, as under ``jit``.
+        survey_pad, origin: Choose the part of the model that is used.
+        pressure_0: Initial pressure [shot, *region], or with the cells of the layers. Default 0.
+        vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
+            the value before the first cell of their own axis, as they are returned. Default 0.
+        initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly.
+        model_gradient_sampling_interval, freq_taper_frac, time_pad_frac, time_taper: As for :func:`scalar`.
+        forward_callback, backward_callback, callback_frequency: The same. The wavefields are "pressure_0", "vx_0", ...;
+            the gradients are those with respect to "bulk_modulus" and, between cells, "buoyancy_x", ...
+        storage_mode, storage_path, storage_compression: Where a model gradient keeps its wavefields.
+
+    Returns:
+        An :class:`AcousticResult`, with records ``receiver_amplitudes_p``, ``_z``, ``_y`` and ``_x``.
+
+    Raises:
+        TypeError, ValueError: If an argument is wrong; before anything runs.
+        FloatingPointError: If the wavefield becomes non-finite (called eagerly; under ``jit`` see ``is_finite``).
+        jaxwave.StorageError: If storage fails: a full disk, an altered file, ...
+
+    Example:
+        >>> import jax.numpy as jnp, jaxwave
+        >>> out = jaxwave.acoustic(
+        ...     jnp.full((30, 40), 1500.0), jnp.full((30, 40), 1000.0), 5.0, 1e-3,
+        ...     source_amplitudes_p=jaxwave.wavelets.ricker(25.0, 100, 1e-3, 0.05).reshape(1, 1, -1),
+        ...     source_locations_p=[[[2, 20]]], receiver_locations_p=[[[2, 10], [2, 30]]],
+        ...     receiver_locations_y=[[[2, 10]]],
+        ... )
+        >>> out.receiver_amplitudes_p.shape, out.receiver_amplitudes_y.shape
+        ((1, 2, 100), (1, 1, 100))
+
+    Reference:
+        R. W. Graves, Bull. Seism. Soc. Am. 86 (1996); P. Moczo et al., Bull. Seism. Soc. Am. 92 (2002).
+    """
+    out = run(describe(AcousticEquation, **_by_name(locals())))
+    fields, records = (
+        [given.get(name) for name in names]
+        for given, names in ((out.wavefields, ("pressure_0", "vz_0", "vy_0", "vx_0")), (out.records, "pzyx"))
+    )
+    return AcousticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
 
 
-def run(problem: Problem) -> ScalarResult:
+def _by_name(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with those in the mappings ``sources`` and ``receivers`` under names of their own."""
+    flat = dict(arguments)
+    sources, receivers = (validate.mapping(name, flat.pop(name)) for name in ("sources", "receivers"))
+    given = {f"receiver_locations_{kind}": x for kind, x in receivers.items()}
+    for kind, pair in sources.items():
+        amplitudes, locations = validate.pair(f"sources[{kind!r}]", pair)
+        given |= {f"source_amplitudes_{kind}": amplitudes, f"source_locations_{kind}": locations}
+    for name, x in given.items():
+        validate.once(name, flat.get(name))
+        flat[name] = x
+    return flat
+
+
+class Outcome(NamedTuple):
+    """What any run returns: wavefields and memory variables by name, records by kind of receiver."""
+
+    wavefields: dict[str, jax.Array]
+    memory: dict[str, tuple[jax.Array, ...]]
+    is_finite: jax.Array
+    info: RunInfo
+    records: dict[str, jax.Array]
+
+
+def run(problem: Problem) -> Outcome:
     """Runs a checked call."""
     setup, info = problem.setup, problem.info
     m, operands, weights, amplitudes, x = prepare(setup, problem.arrays)
-    layers = profiles(setup.grid, setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(m[0].dtype))
+    layers = profiles(setup.equation, setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(m[0].dtype))
     inputs = RunInputs(m, {**operands, "profiles": layers}, [], amplitudes, x)
     data, x = propagate(inputs, problem.plan)
-    records, state, is_finite = finish(setup, weights, data, x)
+    records, wavefields, memory, is_finite = finish(setup, operands, weights, data, x)
     if validate.surely_false(is_finite):
         raise FloatingPointError(
             f"the wavefield became non-finite within {setup.nt} steps of dt={setup.dt:g} s "
             f"({setup.step_ratio} sub-steps each, max_vel={info.max_vel:g}); check the source amplitudes and initial "
             "wavefields for values near the end of the floating-point range, and max_vel against the model"
         )
-    return ScalarResult(*state, is_finite, info, records)
+    # A compiled function returns mappings in alphabetical order.
+    wavefields = {name: wavefields[name] for name in setup.equation.wavefield_offsets(setup.grid.ndim)}
+    memory = {name: memory[name] for name in setup.equation.memory_names}
+    return Outcome(wavefields, memory, is_finite, info, records)

@@ -1,8 +1,8 @@
 """One chunk of steps forward, and how the loops read histories: from where they are stored, or by replaying them.
 
-A history that is replayed is the :class:`~jaxwave.chunks.RunInputs` of the run that made it, with the states that the
-policy kept in place of the first. Its run may itself have scattered perturbations off other histories; those are then
-replayed alongside, so that what is known at the start of a chunk is a tree of states, the :class:`_Front`.
+A history that is replayed holds the operands of the run that made it. That run may itself have scattered perturbations
+off other histories; those are replayed alongside, so that what is known at the start of a chunk is a tree of states,
+the :class:`_Front`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxwave import observe
-from jaxwave.chunks import Plan, RunInputs, join, over_entries, over_unstored
+from jaxwave.chunks import History, Parts, Plan, Replayed, RunInputs, each, join, over_entries, over_unstored
 from jaxwave.storage.base import chunk_spec
 
 
-def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save: bool):
+def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save: tuple[bool, ...]):
     """Steps through the entries of a chunk.
 
     Args:
@@ -28,41 +28,42 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
         carry: State, and the tick of the callbacks.
         t: Number of the first step.
         series: Amplitudes of these steps [step, shot, source].
-        stored: Pairs (dm, chunk of the history that it multiplies).
-        save: Whether to make a chunk of the terms.
+        stored: Pairs (dm, chunks of the history that it multiplies).
+        save: For each coefficient, whether to make chunks of its terms; empty for none.
 
     Returns:
-        The carry, the chunk ([] unless ``save``) and the records [step, shot, receiver].
+        The carry, the chunks and the records [step, shot, receiver].
     """
     equation, storage, interval = plan.equation, plan.storage, plan.interval
     m, operands = inputs.m, inputs.operands
-    size = series.shape[0] // interval
+    size, wanted, nothing = series.shape[0] // interval, plan.wanted(save), plan.wanted(())
     observer = plan.observer if plan.observer and plan.observer.forward else None
 
     def advance(x, tick, t, s, scatter, keep):
         if observer:
             tick = observe.forward(observer, equation, tick, t, x)
         data = equation.record(operands, x)
-        x, terms = equation.step(m, operands, x, scatter, keep)
-        return equation.inject(operands, x, s), tick, data, terms
+        x, terms = equation.step(m, operands, x, s, scatter, keep)
+        return x, tick, data, terms
 
     def entry(carry, j, steps):
         x, tick, buffer = carry
         first_t = t + j * interval
-        scatter = [(dm, plan.decode(storage.entry(chunk, j, size), x)) for dm, chunk in stored]
-        x, tick, first, terms = advance(x, tick, first_t, steps[0], scatter, save)
-        if save:
-            buffer = storage.keep(buffer, plan.encode(terms), j, size)
+        scatter = [
+            (dm, each(lambda chunk: plan.decode(storage.entry(chunk, j, size), x), chunks)) for dm, chunks in stored
+        ]
+        x, tick, first, terms = advance(x, tick, first_t, steps[0], scatter, wanted)
+        buffer = each(lambda chunk, g: storage.keep(chunk, plan.encode(g), j, size), buffer, terms)
 
         def unstored(carry, k, s):
-            x, tick, data, _ = advance(*carry, first_t + k, s, [], False)
+            x, tick, data, _ = advance(*carry, first_t + k, s, [], nothing)
             return (x, tick), data
 
         (x, tick), others = over_unstored(unstored, (x, tick), steps[1:], False)
         return (x, tick, buffer), join(first, others)
 
     x, tick = carry
-    buffer = storage.buffer(plan.entry_spec(x), size) if save else []
+    buffer = each(lambda _: storage.buffer(plan.entry_spec(x), size), wanted)
     (x, tick, buffer), data = over_entries(entry, (x, tick, buffer), series, size, interval, False)
     return (x, tick), buffer, data
 
@@ -70,27 +71,27 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
 # ---- reading histories ----
 
 
-def as_history(plan: Plan, inputs: RunInputs, saved: list) -> Any:
+def as_history(plan: Plan, inputs: RunInputs, saved: Any, wanted: tuple[bool, ...]) -> History:
     """What other runs read as the history of a run with these ``inputs`` that saved ``saved``."""
-    return inputs._replace(state=saved) if plan.storage.replays else saved
+    return Replayed(inputs._replace(state=saved), wanted) if plan.storage.replays else saved
 
 
-def tokens(history: Any) -> list:
+def tokens(history: History) -> list:
     """The tokens of a streamed history, and of those that it is replayed from."""
-    if not isinstance(history, RunInputs):
-        return [history[0]]
-    return [history.state[0], *(token for other, _ in history.pairs for token in tokens(other))]
+    if isinstance(history, Replayed):
+        return [history.run.state[0], *(token for other, _ in history.run.pairs for token in tokens(other))]
+    return [part[0] for part in history if part is not None]
 
 
 class _Front(NamedTuple):
-    """The states at the start of a chunk: of a replayed run, and of those that it scatters off."""
+    """States at the start of a chunk, or where states are kept: of a run, and of those that it scatters off."""
 
     x: Any
     others: list
 
 
 class Reader:
-    """Reads the chunks of a history one after the other.
+    """Reads the chunks of histories one after the other.
 
     Args:
         plan: Static description of the run.
@@ -107,64 +108,67 @@ class Reader:
         self._direction = direction
         self._schedule = plan.schedule(n_steps, x)
 
-    def start(self, history: Any) -> Any:
+    def start(self, history: History) -> Any:
         """What is carried from one ``read`` of this history to the next."""
         if self._schedule is None or self._schedule.keeps_all:
             return ()
-        return self._front(history, 0) if self._direction > 0 else self._slots(history)
+        return self._front(history.run, 0) if self._direction > 0 else self._slots(history.run)
 
-    def read(self, history: Any, cursor: Any, i, size: int) -> tuple[list[jax.Array], Any]:
-        """Chunk ``i``, of ``size`` entries, and the cursor for the next."""
+    def read(self, history: History, cursor: Any, i, size: int) -> tuple[Parts, Any]:
+        """Chunk ``i``, of ``size`` entries, of each term; and the cursor for the next."""
         if self._schedule is None:
-            return self._plan.storage.get(history, i, chunk_spec(self._spec, size), self._direction), cursor
+            spec = chunk_spec(self._spec, size)
+            return each(lambda part: self._plan.storage.get(part, i, spec, self._direction), history), cursor
+        run, save = history.run, history.wanted
         if self._schedule.keeps_all:
-            return self._replay(history, self._front(history, i), i, size)[1], cursor
+            return self._replay(run, self._front(run, i), i, size, save)[1], cursor
         if self._direction > 0:
-            front, chunk = self._replay(history, cursor, i, size)
-            return chunk, front
-        front, cursor = self._advance(history, cursor, i)
-        return self._replay(history, front, i, size)[1], cursor
+            front, chunks = self._replay(run, cursor, i, size, save)
+            return chunks, front
+        front, cursor = self._advance(run, cursor, i)
+        return self._replay(run, front, i, size, save)[1], cursor
 
-    def _front(self, history: RunInputs, i) -> _Front:
+    def _front(self, run: RunInputs, i) -> _Front:
         """The states that were kept at place ``i``."""
-        kept = self._plan.storage.get_state(history.state, i, self._leaves, self._direction)
-        return _Front(jax.tree.unflatten(self._structure, kept), [self._front(h, i) for h, _ in history.pairs])
+        kept = self._plan.storage.get_state(run.state, i, self._leaves, self._direction)
+        return _Front(jax.tree.unflatten(self._structure, kept), [self._front(h.run, i) for h, _ in run.pairs])
 
-    def _replay(self, history: RunInputs, front: _Front, i, size: int, save: bool = True):
-        """From the start of chunk ``i`` to its end; with ``save``, also the chunk."""
-        replayed = [self._replay(h, f, i, size) for (h, _), f in zip(history.pairs, front.others, strict=True)]
-        stored = [(dm, chunk) for (_, dm), (_, chunk) in zip(history.pairs, replayed, strict=True)]
-        per = self._plan.interval
-        t = i * self._size * per
-        series = lax.dynamic_slice_in_dim(history.amplitudes, t, size * per)
+    def _replay(self, run: RunInputs, front: _Front, i, size: int, save: tuple[bool, ...]) -> tuple[_Front, Parts]:
+        """From the start of chunk ``i`` to its end; and the chunks of the terms to save."""
+        replayed = [
+            self._replay(h.run, f, i, size, h.wanted) for (h, _), f in zip(run.pairs, front.others, strict=True)
+        ]
+        stored = [(dm, chunks) for (_, dm), (_, chunks) in zip(run.pairs, replayed, strict=True)]
+        interval = self._plan.interval
+        t = i * self._size * interval
+        series = lax.dynamic_slice_in_dim(run.amplitudes, t, size * interval)
         carry = (front.x, observe.first_tick())
-        (x, _), chunk, _ = forward_chunk(self._plan, history, carry, t, series, stored, save)
-        return _Front(x, [f for f, _ in replayed]), chunk
+        (x, _), chunks, _ = forward_chunk(self._plan, run, carry, t, series, stored, save)
+        return _Front(x, [f for f, _ in replayed]), chunks
 
     # ---- where few states are kept, and change places ----
 
-    def _slots(self, history: RunInputs) -> _Front:
-        """The kept states of a history, and of those that it is replayed from."""
-        return _Front(history.state, [self._slots(h) for h, _ in history.pairs])
+    def _slots(self, run: RunInputs) -> _Front:
+        """The kept states of a run, and of those that it is replayed from."""
+        return _Front(run.state, [self._slots(h.run) for h, _ in run.pairs])
 
-    def _advance(self, history: RunInputs, slots: _Front, i) -> tuple[_Front, _Front]:
+    def _load(self, slots: _Front, place) -> _Front:
+        kept = self._plan.storage.get_state(slots.x, place, self._leaves, self._direction)
+        return _Front(jax.tree.unflatten(self._structure, kept), [self._load(s, place) for s in slots.others])
+
+    def _save(self, slots: _Front, place, front: _Front) -> _Front:
+        kept = self._plan.storage.put_state(slots.x, place, jax.tree.leaves(front.x))
+        return _Front(kept, [self._save(s, place, f) for s, f in zip(slots.others, front.others, strict=True)])
+
+    def _advance(self, run: RunInputs, slots: _Front, i) -> tuple[_Front, _Front]:
         """The states at the start of chunk ``i``, and the slots with what was kept on the way there."""
-        schedule, storage = self._schedule, self._plan.storage
+        schedule = self._schedule
         keep = jnp.asarray(schedule.keep)
-
-        def load(slots: _Front, place) -> _Front:
-            kept = storage.get_state(slots.x, place, self._leaves, self._direction)
-            return _Front(jax.tree.unflatten(self._structure, kept), [load(s, place) for s in slots.others])
-
-        def save(slots: _Front, place, front: _Front) -> _Front:
-            kept = storage.put_state(slots.x, place, jax.tree.leaves(front.x))
-            others = [save(s, place, f) for s, f in zip(slots.others, front.others, strict=True)]
-            return _Front(kept, others)
 
         def one(j, carry):
             front, slots = carry
-            front, _ = self._replay(history, front, j, self._size, save=False)
-            return front, save(slots, keep[i, j + 1], front)
+            front, _ = self._replay(run, front, j, self._size, ())
+            return front, self._save(slots, keep[i, j + 1], front)
 
-        front = load(slots, jnp.asarray(schedule.slot)[i])
+        front = self._load(slots, jnp.asarray(schedule.slot)[i])
         return lax.fori_loop(jnp.asarray(schedule.start)[i], jnp.int32(i), one, (front, slots))

@@ -77,3 +77,58 @@ class ScalarResult(NamedTuple):
     def state(self) -> WaveState:
         """The final state, to continue from."""
         return WaveState(self.wavefield_0, self.wavefield_m1, self.psi, self.zeta)
+
+
+class AcousticState(NamedTuple):
+    """Everything an acoustic run needs to go on exactly: pass it as ``initial_state``.
+
+    Attributes:
+        pressure_0: [shot, *region with layers].
+        vz_0, vy_0, vx_0: Particle velocities, half a step of the loop earlier, with one value more along their own axis;
+            None for the axes that there are not.
+        psi: Memory variables of the pressure's derivatives: one array for each face that has a layer, in the order of
+            ``pml_width``.
+        phi: The same of the velocities' derivatives.
+    """
+
+    pressure_0: jax.Array
+    vz_0: jax.Array | None
+    vy_0: jax.Array | None
+    vx_0: jax.Array
+    psi: tuple[jax.Array, ...]
+    phi: tuple[jax.Array, ...]
+
+
+class AcousticResult(NamedTuple):
+    """Result of :func:`jaxwave.acoustic`: a pytree. Components along axes that there are not are None.
+
+    Attributes:
+        pressure_0: Final pressure [shot, *region with layers], at time nt dt.
+        vz_0, vy_0, vx_0: Final particle velocities, half a step of the loop earlier. They lie between cells: along its
+            own axis each has one value more than there are cells, and value i is half a cell before cell i.
+        psi: Memory variables of the absorbing layers.
+        phi: The same.
+        is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
+            a propagator raises instead.
+        info: Static facts about the run.
+        receiver_amplitudes_p: Pressure [shot, receiver, nt]; no receivers if none were asked for.
+        receiver_amplitudes_z, receiver_amplitudes_y, receiver_amplitudes_x: Particle velocities, the same.
+    """
+
+    pressure_0: jax.Array
+    vz_0: jax.Array | None
+    vy_0: jax.Array | None
+    vx_0: jax.Array
+    psi: tuple[jax.Array, ...]
+    phi: tuple[jax.Array, ...]
+    is_finite: jax.Array
+    info: RunInfo
+    receiver_amplitudes_p: jax.Array
+    receiver_amplitudes_z: jax.Array | None
+    receiver_amplitudes_y: jax.Array | None
+    receiver_amplitudes_x: jax.Array
+
+    @property
+    def state(self) -> AcousticState:
+        """The final state, to continue from."""
+        return AcousticState(*self[:6])

@@ -26,14 +26,14 @@ from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from jaxwave import dispatch
-from jaxwave.chunks import AdjointInputs, Plan, RunInputs
+from jaxwave.chunks import AdjointInputs, History, Plan, Replayed, RunInputs
 from jaxwave.engine import adjoint_loop, run_loop
 from jaxwave.replay import as_history, tokens
 
 
 def propagate(inputs: RunInputs, plan: Plan):
     """Runs the equation: records [nt, shot, receiver] and the final state, differentiable in every way."""
-    return _bind_run(inputs, plan, save=False)
+    return _bind_run(inputs, plan, save=())
 
 
 # ---- binding: pytrees to flat operands and back ----
@@ -44,23 +44,34 @@ def _bind(primitive, inputs, **params):
     return primitive.bind(*leaves, tree=tree, **params)
 
 
-def _bind_run(inputs: RunInputs, plan: Plan, save: bool):
+def _bind_run(inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
     out = _bind(run_p, inputs, plan=plan, save=save)
     n, state = len(jax.tree.leaves(inputs.state)), jax.tree.structure(inputs.state)
     parts = out[0], jax.tree.unflatten(state, out[1 : n + 1])
-    return (*parts, list(out[n + 1 :])) if save else parts
+    if not save:
+        return parts
+    spec = plan.history_spec(inputs.amplitudes.shape[0], inputs.state, save)
+    return (*parts, jax.tree.unflatten(jax.tree.structure(spec), out[n + 1 :]))
 
 
 def _bind_adjoint(inputs: AdjointInputs, plan: Plan):
-    return _split_adjoint(_bind(adjoint_p, inputs, plan=plan), inputs)
+    return _split_adjoint(_bind(adjoint_p, inputs, plan=plan), inputs, plan)
 
 
-def _split_adjoint(out, inputs: AdjointInputs):
+def _split_adjoint(out, inputs: AdjointInputs, plan: Plan):
     """Flat outputs of ``adjoint`` as (list of dm, ds, dx0)."""
-    m, n = jax.tree.structure(inputs.m), len(inputs.m)
-    k = n * len(inputs.histories)
-    dm = [jax.tree.unflatten(m, out[i : i + n]) for i in range(0, k, n)]
+    gradients = jax.tree.structure(_gradients_like(inputs, plan), is_leaf=_is_symbol)
+    k = gradients.num_leaves
+    dm = jax.tree.unflatten(gradients, out[:k])
     return dm, out[k], jax.tree.unflatten(_structure(inputs.state), out[k + 1 :])
+
+
+def _gradients_like(inputs: AdjointInputs, plan: Plan):
+    """For each history, the coefficients that it serves and None for the others."""
+    return [
+        tuple(c if kept else None for c, kept in zip(inputs.m, plan.differentiated(h), strict=True))
+        for h in inputs.histories
+    ]
 
 
 # Symbolic zeros and undefined primals are pytree nodes without leaves; here each stands for an operand.
@@ -149,7 +160,7 @@ def _run_shapes(*leaves, tree, plan, save):
     n_steps = inputs.amplitudes.shape[0]
     out = [jax.ShapeDtypeStruct((n_steps, *sample.shape), sample.dtype), inputs.state]
     if save:
-        out.append(plan.history_spec(n_steps, inputs.state))
+        out.append(plan.history_spec(n_steps, inputs.state, save))
     return _avals(out)
 
 
@@ -163,9 +174,10 @@ def _adjoint_born_shapes(*leaves, tree, plan):
 
 def _adjoint_out(inputs: AdjointInputs, plan: Plan):
     w = jax.eval_shape(plan.equation.adjoint_start, *jax.tree.map(_struct, (inputs.m, inputs.operands, inputs.state)))
-    sample = jax.eval_shape(plan.equation.adjoint_record, *jax.tree.map(_struct, (inputs.m, inputs.operands)), w)
+    step = functools.partial(plan.equation.adjoint_step, images=[])
+    _, sample, _ = jax.eval_shape(step, *jax.tree.map(_struct, (inputs.m, inputs.operands)), w)
     ds = jax.ShapeDtypeStruct((inputs.data.shape[0], *sample.shape), sample.dtype)
-    return _avals([[inputs.m for _ in inputs.histories], ds, inputs.state])
+    return _avals([_gradients_like(inputs, plan), ds, inputs.state])
 
 
 def _struct(x):
@@ -178,21 +190,26 @@ def _struct(x):
 def _run_jvp(primals, tangents, *, tree, plan, save):
     """d(run) = run of the tangents, scattering each perturbation off the history that it multiplies."""
     inputs, dots = jax.tree.unflatten(tree, primals), jax.tree.unflatten(tree, tangents)
-    perturbed = not _all_zero(dots.m)
-    if perturbed and not plan.storage.stores:
+    perturbed = tuple(not _is_zero(dm) for dm in dots.m)
+    if any(perturbed) and not plan.storage.stores:
         raise ValueError(
             'storage_mode="none" keeps no wavefields, so the derivative with respect to a model cannot be computed; '
             'use storage_mode="device", "cpu", "disk" or "recompute"'
         )
-    out = _bind_run(inputs, plan, save or perturbed)
-    history = as_history(plan, inputs, out[2]) if perturbed else None
+    wanted = tuple(a or b for a, b in zip(perturbed, save or perturbed, strict=True))
+    data, state, *saved = _bind_run(inputs, plan, wanted if any(wanted) else ())
+    history = as_history(plan, inputs, *saved, wanted) if saved else None
     out_dot = _bind_run(_tangent_run(plan, inputs, dots, history), _linearised(plan), save)
-    return _flat(*(out if save else out[:2])), _flat(*out_dot)
+    kept = [saved[0] if plan.storage.replays else plan.select(saved[0], save)] if save else []
+    return _flat(data, state, *kept), _flat(*out_dot)
 
 
-def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history) -> RunInputs:
+def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history: History) -> RunInputs:
     """The run whose results are the tangents of a run's, given that run's history."""
-    pairs = [] if _all_zero(dots.m) else [(history, _instantiate(dots.m))]
+    pairs = []
+    perturbed = tuple(not _is_zero(dm) for dm in dots.m)
+    if any(perturbed):
+        pairs.append((plan.select(history, perturbed), tuple(None if _is_zero(dm) else dm for dm in dots.m)))
     for (other, dm), (other_dot, dm_dot) in zip(inputs.pairs, dots.pairs, strict=True):
         if not _all_zero(dm_dot):
             pairs.append((other, _instantiate(dm_dot)))
@@ -201,9 +218,11 @@ def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history) -> Run
     return RunInputs(inputs.m, inputs.operands, pairs, _instantiate(dots.amplitudes), _instantiate(dots.state))
 
 
-def _tangent_history(plan: Plan, history, dot):
+def _tangent_history(plan: Plan, history: History, dot: History) -> History:
     """The history of tangents: stored like the primal one, or replayed with it."""
-    return _tangent_run(plan, history, dot, history) if plan.storage.replays else _instantiate(dot)
+    if isinstance(history, Replayed):
+        return Replayed(_tangent_run(plan, history.run, dot.run, history), history.wanted)
+    return _instantiate(dot)
 
 
 def _run_transpose(cotangents, *leaves, tree, plan, save):
@@ -232,7 +251,7 @@ def _adjoint_jvp(primals, tangents, *, tree, plan):
         out_dot = _bind_adjoint(moved, quiet)
     else:
         along = (_instantiate(dots.m), moved.data, moved.state)
-        out_dot = _split_adjoint(_bind(adjoint_born_p, (inputs, along), plan=quiet), inputs)
+        out_dot = _split_adjoint(_bind(adjoint_born_p, (inputs, along), plan=quiet), inputs, plan)
     if not _all_zero(dots.histories):
         moving = zip(inputs.histories, dots.histories, strict=True)
         rerun = inputs._replace(histories=[_tangent_history(plan, h, dot) for h, dot in moving])
@@ -245,10 +264,10 @@ def _adjoint_transpose(cotangents, *leaves, tree, plan):
     inputs = jax.tree.unflatten(tree, leaves)
     if _undefined(inputs.histories):
         _refuse_history_transpose()
-    dm, ds, dx = _split_adjoint(cotangents, inputs)
+    dm, ds, dx = _split_adjoint(cotangents, inputs, plan)
     pairs = [(h, _instantiate(g)) for h, g in zip(inputs.histories, dm, strict=True) if not _all_zero(g)]
     forward = RunInputs(inputs.m, inputs.operands, pairs, ad.instantiate_zeros(ds), _instantiate(dx))
-    data, state = _bind_run(forward, plan, save=False)
+    data, state = _bind_run(forward, plan, save=())
     nothing = _nothing((inputs.m, inputs.operands, inputs.histories))
     return _flatten_with_none(AdjointInputs(*nothing, data, state), leaves)
 
@@ -302,7 +321,7 @@ def _run_dce(used, eqn):
     state = jax.tree.unflatten(eqn.params["tree"], eqn.invars).state
     without = 1 + len(jax.tree.leaves(state))
     if eqn.params["save"] and not any(used[without:]):
-        eqn = eqn.replace(params={**eqn.params, "save": False}, outvars=eqn.outvars[:without])
+        eqn = eqn.replace(params={**eqn.params, "save": ()}, outvars=eqn.outvars[:without])
     return [True] * len(eqn.invars), eqn
 
 
@@ -328,16 +347,18 @@ def _eager(flat, *leaves, tree, plan, **static):
     tokens = _tokens(inputs) if plan.storage.streams else []
     out, owner = dispatch.execute(flat, *leaves, tokens=tokens, tree=tree, plan=plan, **static)
     if static.get("save") and plan.storage.streams:
-        dispatch.bind_lifetime(out[-1], owner)
+        for token in out[1 + len(jax.tree.leaves(inputs.state)) :]:
+            dispatch.bind_lifetime(token, owner)
     return out
 
 
 def _tokens(inputs) -> list:
     """Tokens of the streamed histories that a primitive reads."""
     if isinstance(inputs, RunInputs):
-        return [token for h, _ in inputs.pairs for token in tokens(h)]
-    adjoint = inputs if isinstance(inputs, AdjointInputs) else inputs[0]
-    return [token for h in adjoint.histories for token in tokens(h)]
+        histories = [h for h, _ in inputs.pairs]
+    else:
+        histories = (inputs if isinstance(inputs, AdjointInputs) else inputs[0]).histories
+    return [token for h in histories for token in tokens(h)]
 
 
 run_p = _primitive("wave_run", _run_flat, _run_shapes, _run_jvp, _run_transpose)

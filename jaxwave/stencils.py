@@ -1,4 +1,4 @@
-"""Centred finite differences of order 2, 4, 6 and 8 along one axis of an array.
+"""Centred and staggered finite differences of order 2, 4, 6 and 8 along one axis of an array.
 
 Weights are the standard ones (Fornberg, 1988, Math. Comp. 51, table 1). All functions work on a *range* of an axis:
 they read ``size`` cells from ``start`` and the ``order // 2`` cells on either side, and return ``size`` cells, so that
@@ -31,6 +31,15 @@ SECOND = {
 }
 
 
+# f'(x) ~ sum_k w[k-1] (f(x + (k - 1/2) h) - f(x - (k - 1/2) h)) / h, k = 1, 2, ...
+STAGGERED = {
+    2: (1.0,),
+    4: (9 / 8, -1 / 24),
+    6: (75 / 64, -25 / 384, 3 / 640),
+    8: (1225 / 1024, -245 / 3072, 49 / 5120, -5 / 7168),
+}
+
+
 def cells(x: jax.Array, axis: int, start: int, size: int) -> jax.Array:
     """``size`` cells of ``x`` from ``start`` along ``axis``."""
     return lax.slice_in_dim(x, start, start + size, axis=axis)
@@ -41,6 +50,23 @@ def first_difference(x: jax.Array, axis: int, start: int, size: int, accuracy: i
     terms = [
         x.dtype.type(w / spacing) * (cells(x, axis, start + k, size) - cells(x, axis, start - k, size))
         for k, w in enumerate(FIRST[accuracy], start=1)
+    ]
+    return sum(terms[1:], terms[0])
+
+
+def staggered_difference(
+    x: jax.Array, axis: int, start: int, size: int, accuracy: int, spacing: float, half: bool
+) -> jax.Array:
+    """First derivative of ``x`` along ``axis`` half a cell away from its points, at ``size`` points from ``start``.
+
+    With ``half``, point i of the result lies between the cells i and i + 1 of x; without, cell i of the result lies
+    between the points i - 1 and i of x.
+    """
+    ahead = 1 if half else 0
+    terms = [
+        x.dtype.type(w / spacing)
+        * (cells(x, axis, start + k + ahead, size) - cells(x, axis, start - k + ahead - 1, size))
+        for k, w in enumerate(STAGGERED[accuracy])
     ]
     return sum(terms[1:], terms[0])
 

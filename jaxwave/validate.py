@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -83,8 +83,9 @@ def locations(name: str, x: Any) -> jax.Array | np.ndarray:
     return x.astype(np.int32) if isinstance(x, jax.Array) else x.astype(np.int64)
 
 
-def dimensions(v: jax.Array, grid_spacing: Any, placed: Sequence[Any], fields: Sequence[Any]) -> int:
-    """The number of space dimensions: from the locations, the spacing or initial wavefields, else the model's rank."""
+def dimensions(models: Mapping[str, Any], grid_spacing: Any, placed: Sequence[Any], fields: Sequence[Any]) -> int:
+    """The number of space dimensions: from the locations, the spacing or initial wavefields, else the models' rank."""
+    first, model = next(iter(models.items()))
     if placed:
         ndim, source = placed[0].shape[-1], f"locations have {placed[0].shape[-1]} coordinates (their last axis)"
     elif _is_many(grid_spacing):
@@ -92,15 +93,43 @@ def dimensions(v: jax.Array, grid_spacing: Any, placed: Sequence[Any], fields: S
     elif fields:
         ndim, source = fields[0].ndim - 1, f"initial wavefields have shape {fields[0].shape}, shots first"
     else:
-        ndim, source = v.ndim, f"`v` has shape {v.shape}"
+        ndim, source = min(x.ndim for x in models.values()), f"`{first}` has shape {model.shape}"
     if ndim not in (1, 2, 3):
         raise ValueError(f"waves propagate in 1, 2 or 3 dimensions; {source}")
-    if v.ndim not in (ndim, ndim + 1):
-        raise ValueError(
-            f"`v` must have {ndim} dimensions, or {ndim + 1} with one model per shot, because {source}; got shape "
-            f"{v.shape}"
-        )
+    for name, x in models.items():
+        if x.ndim not in (ndim, ndim + 1):
+            raise ValueError(
+                f"`{name}` must have {ndim} dimensions, or {ndim + 1} with one model per shot, because {source}; got "
+                f"shape {x.shape}"
+            )
+        if x.shape[-ndim:] != model.shape[-ndim:]:
+            raise ValueError(
+                f"all models must have the same cells; `{first}` has {model.shape[-ndim:]}, `{name}` {x.shape[-ndim:]}"
+            )
     return ndim
+
+
+def least_dimensions(physics: str, ndim: int, known: Sequence[int]) -> None:
+    """Checks that an equation exists in so many dimensions."""
+    if ndim not in known:
+        raise ValueError(f"the {physics} equation is for {' or '.join(map(str, known))} dimensions; got {ndim}")
+
+
+def kinds(what: str, given: Mapping[str, Any], known: Sequence[str], ndim: int) -> None:
+    """Checks that the kinds of sources or receivers exist in so many dimensions."""
+    for kind in given:
+        if kind not in known:
+            raise ValueError(
+                f"there is no {what} of kind {kind!r} in {ndim} dimensions; use {', '.join(map(repr, known))} (components "
+                "are named z, y, x from the slowest axis to the fastest: y and x in 2-D, x in 1-D)"
+            )
+
+
+def field_names(given: Mapping[str, Any], known: Mapping[str, Any], ndim: int) -> None:
+    """Checks that the initial wavefields exist in so many dimensions."""
+    for name in given:
+        if name not in known:
+            raise ValueError(f"there is no wavefield `{name}` in {ndim} dimensions; there are {', '.join(known)}")
 
 
 def field_ranks(ndim: int, **fields: Any) -> None:
@@ -124,46 +153,73 @@ def shots(**arrays: Any) -> int:
     return n_shots
 
 
-def model_shots(v: jax.Array, ndim: int, n_shots: int) -> None:
+def model_shots(models: Mapping[str, Any], ndim: int, n_shots: int) -> None:
     """Checks that there is one model, or one per shot, and that it has cells."""
-    if v.ndim == ndim + 1 and v.shape[0] not in (1, n_shots):
-        raise ValueError(f"`v` has {v.shape[0]} models, but there are {n_shots} shots; give one model, or one per shot")
-    if 0 in v.shape:
-        raise ValueError(f"`v` must have at least one cell along each axis; got shape {v.shape}")
+    for name, x in models.items():
+        if x.ndim == ndim + 1 and x.shape[0] not in (1, n_shots):
+            raise ValueError(
+                f"`{name}` has {x.shape[0]} models, but there are {n_shots} shots; give one model, or one per shot"
+            )
+        if 0 in x.shape:
+            raise ValueError(f"`{name}` must have at least one cell along each axis; got shape {x.shape}")
 
 
-def speed(v: jax.Array, max_vel: float | None) -> float:
-    """The maximum speed: ``max_vel``, or that of the model if its values are known.
+RULES = {
+    "positive": ("positive", lambda x: np.isfinite(x) & (x > 0)),
+    "not negative": ("not negative", lambda x: np.isfinite(x) & (x >= 0)),
+    "finite": ("finite", np.isfinite),
+}
+
+
+def speed(
+    models: Mapping[str, Any], rules: Mapping[str, str], max_vel: float | None, largest: Callable[[Any], float]
+) -> float:
+    """The maximum speed: ``max_vel``, or that of the models if their values are known.
+
+    Args:
+        models: Arrays by name.
+        rules: For each, what its values must be: a key of ``RULES``.
+        max_vel: What the user gave.
+        largest: The largest speed of models whose values are known.
 
     Raises:
-        ValueError: If a speed is not finite and positive, if ``max_vel`` is below the model's maximum, or if it is
-            missing while ``v`` is traced.
+        ValueError: If a value breaks its rule, if ``max_vel`` is below the models' maximum, or if it is missing while
+            a model is traced.
     """
     if max_vel is not None:
         max_vel = positive("max_vel", max_vel)
-    value = concrete(v)
-    if value is None:
+    values = {name: concrete(x) for name, x in models.items()}
+    for name, value in values.items():
+        if value is not None:
+            _check_values(name, value, rules[name])
+    unknown = [name for name, value in values.items() if value is None]
+    if unknown:
         if max_vel is None:
             raise ValueError(
-                "`max_vel` is required where the values of `v` are not known (under jit, vmap or scan): the number of "
-                "sub-steps and the absorbing layers depend on it. Pass the largest speed that the model may reach"
+                f"`max_vel` is required where the values of `{unknown[0]}` are not known (under jit, vmap or scan): the "
+                "number of sub-steps and the absorbing layers depend on it. Pass the largest speed that the model may "
+                "reach"
             )
         return max_vel
-    low, high = float(value.min()), float(value.max())
-    if not (low > 0 and math.isfinite(high)):
-        bad = np.argwhere(~(np.isfinite(value) & (value > 0)))
-        where = tuple(int(i) for i in bad[0])
-        raise ValueError(
-            f"`v` must be finite and positive; got {value[where]} at index {where} ({len(bad)} such cells)"
-        )
+    high = largest(values)
     if max_vel is None:
         return high
     if high > max_vel * (1 + 1e-6):
         raise ValueError(
-            f"`max_vel`={max_vel:g} is below the largest speed of `v`, {high:g}; the time step chosen for it may be "
-            f"unstable. Use max_vel>={high:g}, or leave it out"
+            f"`max_vel`={max_vel:g} is below the largest speed of {', '.join(f'`{name}`' for name in models)}, "
+            f"{high:g}; the time step chosen for it may be unstable. Use max_vel>={high:g}, or leave it out"
         )
     return max_vel
+
+
+def _check_values(name: str, value: np.ndarray, rule: str) -> None:
+    words, holds = RULES[rule]
+    good = holds(value)
+    if not good.all():
+        bad = np.argwhere(~good)
+        where = tuple(int(i) for i in bad[0])
+        need = "finite" if words == "finite" else f"finite and {words}"
+        raise ValueError(f"`{name}` must be {need}; got {value[where]} at index {where} ({len(bad)} such cells)")
 
 
 # ---- numbers ----
@@ -240,19 +296,22 @@ def per_face(name: str, value: Any, ndim: int, optional: bool = False) -> tuple[
     return tuple(None if optional and x is None else whole(name, x, 0) for x in given)
 
 
-def steps(nt: int | None, amplitudes: jax.Array | None) -> int:
-    """The number of time steps, from the amplitudes or from ``nt``."""
-    if amplitudes is None:
+def steps(nt: int | None, amplitudes: Mapping[str, Any]) -> int:
+    """The number of time steps, from the amplitudes of all kinds of sources or from ``nt``."""
+    if not amplitudes:
         if nt is None:
             raise ValueError("`nt`, the number of time steps, is required when there are no source_amplitudes")
         return whole("nt", nt, 1)
-    if nt is not None and whole("nt", nt, 1) != amplitudes.shape[-1]:
-        raise ValueError(
-            f"`nt`={nt} contradicts source_amplitudes, which have {amplitudes.shape[-1]} time samples; leave nt out"
-        )
-    if amplitudes.shape[-1] == 0:
+    found = {x.shape[-1] for x in amplitudes.values()}
+    if len(found) > 1:
+        listed = ", ".join(f"{kind!r} have {x.shape[-1]}" for kind, x in amplitudes.items())
+        raise ValueError(f"source_amplitudes of all kinds must have the same number of time samples; {listed}")
+    (samples,) = found
+    if nt is not None and whole("nt", nt, 1) != samples:
+        raise ValueError(f"`nt`={nt} contradicts source_amplitudes, which have {samples} time samples; leave nt out")
+    if samples == 0:
         raise ValueError("source_amplitudes must have at least one time sample; got none")
-    return amplitudes.shape[-1]
+    return samples
 
 
 def divides(interval: int, nt: int) -> None:
@@ -269,24 +328,42 @@ def divides(interval: int, nt: int) -> None:
 # ---- the survey ----
 
 
-def sources(amplitudes: jax.Array | None, places: Any | None) -> None:
-    """Checks that amplitudes and locations come together, agree in shape and are finite."""
+def sources(names: tuple[str, str], amplitudes: jax.Array | None, places: Any | None) -> None:
+    """Checks that amplitudes and locations, arguments of these names, come together, agree in shape and are finite."""
     if (amplitudes is None) != (places is None):
-        given, missing = ("source_amplitudes", "source_locations")[:: 1 if places is None else -1]
+        given, missing = names[:: 1 if places is None else -1]
         raise ValueError(f"`{given}` is given without `{missing}`; give both or neither")
-    if amplitudes is None:
-        return
     if amplitudes.ndim != 3:
-        raise ValueError(f"`source_amplitudes` must have shape [shot, source, nt]; got shape {amplitudes.shape}")
+        raise ValueError(f"`{names[0]}` must have shape [shot, source, nt]; got shape {amplitudes.shape}")
     if amplitudes.shape[:2] != places.shape[:2]:
         raise ValueError(
-            f"`source_amplitudes` {amplitudes.shape} and `source_locations` {places.shape} must agree in shots and "
-            "sources (their first two axes)"
+            f"`{names[0]}` {amplitudes.shape} and `{names[1]}` {places.shape} must agree in shots and sources (their "
+            "first two axes)"
         )
     value = concrete(amplitudes)
     if value is not None and not np.isfinite(value).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
-        raise ValueError(f"`source_amplitudes` must be finite; got {value[where]} at [shot, source, time] = {where}")
+        raise ValueError(f"`{names[0]}` must be finite; got {value[where]} at [shot, source, time] = {where}")
+
+
+def mapping(name: str, x: Any) -> Mapping[str, Any]:
+    """A mapping from kinds of sources or receivers; empty for None."""
+    if x is not None and not isinstance(x, Mapping):
+        raise TypeError(f"`{name}` must be a mapping from kinds, such as 'p' or 'x'; got {type(x).__name__}")
+    return x or {}
+
+
+def pair(name: str, x: Any) -> tuple[Any, Any]:
+    """Amplitudes and locations."""
+    if not isinstance(x, tuple | list) or len(x) != 2:
+        raise TypeError(f"`{name}` must be a pair (amplitudes, locations); got {type(x).__name__}")
+    return x[0], x[1]
+
+
+def once(name: str, x: Any) -> None:
+    """Checks that what a mapping gives is not given as an argument too."""
+    if x is not None:
+        raise ValueError(f"`{name}` is given twice, as an argument and in a mapping; give it once")
 
 
 def inside(name: str, places: Any | None, region: Region, ndim: int) -> None:

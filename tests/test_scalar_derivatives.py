@@ -477,7 +477,7 @@ def equations(jaxpr, primitive):
 def saves(function, *args):
     """For each run in a function, after dead code has gone, whether it keeps its history."""
     jaxpr = jax.jit(function).trace(*args).jaxpr
-    return [eqn.params["save"] for eqn in equations(jaxpr.jaxpr, run_p)]
+    return [bool(eqn.params["save"]) for eqn in equations(jaxpr.jaxpr, run_p)]
 
 
 def test_only_what_needs_a_history_saves_one():

@@ -32,7 +32,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxwave import stencils
-from jaxwave.boundary import Grid, Range, Slab
+from jaxwave.boundary import Grid, Memory, Range, Slab, pml_profiles
+from jaxwave.equations import points
 
 
 class ScalarState(NamedTuple):
@@ -59,17 +60,50 @@ class ScalarEquation:
 
     grid: Grid
 
+    dimensions = (1, 2, 3)
+    models = {"v": "positive"}
+    memory_names = ("psi", "zeta")
+    slots = (0,)
+
+    # ---- for the front end ----
+
+    @staticmethod
+    def wavefield_offsets(ndim: int) -> dict[str, tuple[int, ...]]:
+        return {"wavefield_0": (0,) * ndim, "wavefield_m1": (0,) * ndim}
+
+    @staticmethod
+    def source_kinds(ndim: int) -> tuple[str, ...]:
+        return ("",)
+
+    receiver_kinds = source_kinds
+
+    @staticmethod
+    def largest_speed(values, spacing, accuracy) -> float:
+        return float(values["v"].max())
+
+    def coefficients(self, models, dt):
+        return (self.grid.to_padded((models["v"] * dt) ** 2),)
+
+    def source_scale(self, m, kind, cells, dt):
+        return -points.at(m[0], cells)
+
+    def profiles(self, dt, max_vel, pml_freq, dtype):
+        return pml_profiles(self.grid, dt, max_vel, pml_freq, dtype)
+
+    def memory(self) -> tuple[tuple[Memory, ...], ...]:
+        slabs, centred = self.grid.slabs, (0,) * self.grid.ndim
+        return tuple(tuple(Memory(s.axis, s.layer, cells(s), centred) for s in slabs) for cells in (_extent, _reach))
+
+    def pack(self, wavefields, memory) -> ScalarState:
+        return ScalarState(*wavefields, *memory)
+
+    def unpack(self, x: ScalarState):
+        return (x.u, x.u_previous), (x.psi, x.zeta)
+
     # ---- geometry ----
 
-    def zero_state(self, n_shots: int, dtype) -> ScalarState:
-        grid = self.grid
-        u = jnp.zeros((n_shots, *grid.padded), dtype)
-        psi = tuple(jnp.zeros((n_shots, *grid.slab_shape(s, s.extent)), dtype) for s in grid.slabs)
-        zeta = tuple(jnp.zeros((n_shots, *grid.slab_shape(s, s.reach)), dtype) for s in grid.slabs)
-        return ScalarState(u, u, psi, zeta)
-
-    def terms_shape(self, x: ScalarState) -> tuple[jax.ShapeDtypeStruct, ...]:
-        return (jax.ShapeDtypeStruct(x.u.shape, x.u.dtype),)
+    def term_shape(self, x: ScalarState) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(x.u.shape, x.u.dtype)
 
     def _d(self, x: jax.Array, slab: Slab, cells: Range, origin: int = 0) -> jax.Array:
         """First difference along the slab's axis at ``cells``, of an array that begins at cell ``origin``."""
@@ -103,9 +137,9 @@ class ScalarEquation:
 
     # ---- forward ----
 
-    def step(self, m, operands, x, scatter, save):
+    def step(self, m, operands, x, amplitudes, scatter, keep):
         (c,) = m
-        one, profiles, slabs = _one(c, self.grid.halo), operands["profiles"], self.grid.slabs
+        one, profiles, slabs = points.one(c, self.grid.halo), operands["profiles"], self.grid.slabs
         u, u_previous, psi, zeta = x
         psi = tuple(
             (p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.layer), s, s.layer, s.extent)) / one
@@ -119,25 +153,25 @@ class ScalarEquation:
         g = self._laplacian(u)
         for z, dq, s in zip(zeta, d_psi, slabs, strict=True):
             g = g + self._pad(z + dq, s, s.reach, self._everywhere(s))
-        if save:
+        if keep[0]:
             g = g / one
         u_next = 2 * u - u_previous + c * g
         for (dc,), (stored,) in scatter:
             u_next = u_next + dc * stored
-        return ScalarState(u_next, u, psi, zeta), (g,)
-
-    def inject(self, operands, x, amplitudes):
-        cells = operands["sources"]
-        return x._replace(u=x.u.at[_index(cells)].add(amplitudes, mode="promise_in_bounds"))
+        for cells in operands["sources"].values():
+            u_next = points.add(u_next, cells, amplitudes)
+        return ScalarState(u_next, u, psi, zeta), (g if keep[0] else None,)
 
     def record(self, operands, x):
-        return x.u.at[_index(operands["receivers"])].get(mode="promise_in_bounds")
+        return points.join([points.get(x.u, cells) for cells in operands["receivers"].values()], x.u)
 
     # ---- adjoint ----
 
-    def adjoint_step(self, m, operands, w):
+    def adjoint_step(self, m, operands, w, images):
         (c,) = m
-        one, profiles, slabs = _one(c, self.grid.halo), operands["profiles"], self.grid.slabs
+        ds = self._adjoint_record(m, operands, w)
+        gradients = [(total + w.mu * g,) for (total,), (g,) in images]
+        one, profiles, slabs = points.one(c, self.grid.halo), operands["profiles"], self.grid.slabs
         mu, mu_next, z, p = w
         z = tuple(
             (q["b_extent"] * y + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size)) / one
@@ -158,22 +192,26 @@ class ScalarEquation:
         for zs, ps, s in zip(z, p, slabs, strict=True):
             inner = self._d2(zs, s, s.reach, s.extent.start) + self._d(ps, s, s.reach, s.extent.start)
             g = g + self._pad(inner, s, s.reach, self._everywhere(s))
-        return ScalarAdjoint(2 * mu - mu_next + c * g, mu, z, p)
+        return ScalarAdjoint(2 * mu - mu_next + c * g, mu, z, p), ds, gradients
 
     def adjoint_inject(self, m, operands, w, data):
-        index = _index(operands["receivers"])
-        return w._replace(mu=w.mu.at[index].add(_at(m[0], index) * data, mode="promise_in_bounds"))
+        mu = w.mu
+        for cells in operands["receivers"].values():
+            mu = points.add(mu, cells, points.at(m[0], cells) * data)
+        return w._replace(mu=mu)
 
-    def adjoint_record(self, m, operands, w):
-        index = _index(operands["sources"])
-        return _divide(w.mu.at[index].get(mode="promise_in_bounds"), _at(m[0], index))
+    def _adjoint_record(self, m, operands, w):
+        found = [
+            points.divide(points.get(w.mu, cells), points.at(m[0], cells)) for cells in operands["sources"].values()
+        ]
+        return points.join(found, w.mu)
 
     def adjoint_start(self, m, operands, cotangent):
         (c,) = m
         u, u_previous, psi, zeta = cotangent
         z, p = [], []
         for q, cot_psi, cot_zeta, s in zip(operands["profiles"], psi, zeta, self.grid.slabs, strict=True):
-            ratio = _divide(q["a_extent"], q["b_extent"])
+            ratio = points.divide(q["a_extent"], q["b_extent"])
             z.append(ratio * self._pad(cot_zeta, s, s.reach, s.extent))
             p.append(-ratio * cot_psi)
         return ScalarAdjoint(c * u, -c * u_previous, tuple(z), tuple(p))
@@ -182,24 +220,20 @@ class ScalarEquation:
         (c,) = m
         psi, zeta = [], []
         for q, z, p, s in zip(operands["profiles"], w.z, w.p, self.grid.slabs, strict=True):
-            ratio = _divide(q["b_extent"], q["a_extent"])
+            ratio = points.divide(q["b_extent"], q["a_extent"])
             full = ratio * z
             zeta.append(stencils.cells(full, s.axis + 1, s.reach.start - s.extent.start, s.reach.size))
             psi.append(-ratio * p)
-        return ScalarState(_divide(w.mu, c), -_divide(w.mu_next, c), tuple(psi), tuple(zeta))
+        return ScalarState(points.divide(w.mu, c), -points.divide(w.mu_next, c), tuple(psi), tuple(zeta))
 
     # ---- gradient ----
 
     def gradient_start(self, m, w):
         return (jnp.zeros_like(w.mu),)
 
-    def gradient_add(self, gradient, w, terms):
-        return (gradient[0] + w.mu * terms[0],)
-
     def gradient_finish(self, m, gradient):
         (c,) = m
-        total = gradient[0] if c.shape[0] > 1 or gradient[0].shape[0] == 1 else gradient[0].sum(0, keepdims=True)
-        return (_divide(total, c),)
+        return (points.divide(points.sum_shots(gradient[0], c), c),)
 
     # ---- for callbacks ----
 
@@ -210,25 +244,12 @@ class ScalarEquation:
         return {"wavefield_0": x.u, "wavefield_m1": x.u_previous}
 
     def adjoint_wavefields(self, m, w):
-        return {"wavefield_0": _divide(w.mu, m[0]), "wavefield_m1": _divide(w.mu_next, m[0])}
+        return {"wavefield_0": points.divide(w.mu, m[0]), "wavefield_m1": points.divide(w.mu_next, m[0])}
 
 
-def _one(c: jax.Array, halo: int) -> jax.Array:
-    """A one that the compiler cannot know to be one (see the module's text): from a cell that is not padding."""
-    return 1 + 0 * c[(0,) + (halo,) * (c.ndim - 1)]
+def _extent(slab: Slab) -> Range:
+    return slab.extent
 
 
-def _index(cells: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-    """Index of [shot, ...] for padded cell numbers, one array [shot, point] per axis."""
-    return (jnp.arange(cells[0].shape[0])[:, None], *cells)
-
-
-def _at(c: jax.Array, index: tuple[jax.Array, ...]) -> jax.Array:
-    shot = index[0] if c.shape[0] > 1 else jnp.zeros_like(index[0])
-    return c.at[(shot, *index[1:])].get(mode="promise_in_bounds")
-
-
-def _divide(x: jax.Array, by: jax.Array) -> jax.Array:
-    """x / by where ``by`` differs from zero, else zero; safe under differentiation."""
-    safe = jnp.where(by == 0, 1, by)
-    return jnp.where(by == 0, 0, x / safe)
+def _reach(slab: Slab) -> Range:
+    return slab.reach

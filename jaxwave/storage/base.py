@@ -19,6 +19,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,6 +84,22 @@ def even_chunks(n_entries: int, most: int) -> int:
     return math.ceil(n_entries / math.ceil(n_entries / size))  # as even as they can be
 
 
+class Footprint(NamedTuple):
+    """Bytes that a history takes.
+
+    Attributes:
+        history: The history, wherever it is, with what is held to read it.
+        host: Host RAM of the storage.
+        transfer: Host RAM that chunks take on their way between device and host.
+        disk: The file.
+    """
+
+    history: int
+    host: int = 0
+    transfer: int = 0
+    disk: int = 0
+
+
 class Storage(abc.ABC):
     """A policy. Frozen and hashable.
 
@@ -120,6 +137,10 @@ class Storage(abc.ABC):
             parents: Tokens of the streamed histories that are read while this one is written.
         """
 
+    @abc.abstractmethod
+    def footprint(self, n_entries: int, spec: Spec, state: Spec) -> Footprint:
+        """Bytes that such a history takes."""
+
     def buffer(self, spec: Spec, size: int) -> Leaves:
         """An empty chunk."""
         return empty_chunk(spec, size)
@@ -156,6 +177,9 @@ class NoStorage(Storage):
     def open(self, n_entries, spec, state, owner, parents):
         return []
 
+    def footprint(self, n_entries, spec, state):
+        return Footprint(0)
+
 
 @dataclasses.dataclass(frozen=True)
 class DeviceStorage(Storage):
@@ -174,3 +198,6 @@ class DeviceStorage(Storage):
 
     def open(self, n_entries, spec, state, owner, parents):
         return []
+
+    def footprint(self, n_entries, spec, state):
+        return Footprint(n_entries * entry_bytes(spec))

@@ -9,7 +9,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave.storage.base import Storage, chunk_spec
+from jaxwave.storage.base import Footprint, Storage, chunk_spec, entry_bytes
 from jaxwave.storage.codecs import Codec, Raw
 
 
@@ -65,6 +65,9 @@ class Fourier(Storage):
 
     def open(self, n_entries, spec, state, owner, parents):
         return []
+
+    def footprint(self, n_entries, spec, state):
+        return Footprint(2 * len(self.frequencies) * entry_bytes(spec))
 
     def buffer(self, spec, size):
         return [jnp.zeros((2 * len(self.frequencies), *s.shape), s.dtype) for s in spec]

@@ -49,7 +49,8 @@ class Recompute(Storage):
             raise ValueError("Recompute: `memory` chooses the segments and the slots; give it or them")
         if not isinstance(self.checkpoints, DeviceStorage | Streamed):
             raise TypeError(
-                f"Recompute: `checkpoints` must be a DeviceStorage, HostStorage or DiskStorage; got {self.checkpoints!r}"
+                "Recompute: `checkpoints` must be a DeviceStorage, HostStorage or DiskStorage; "
+                f"got {self.checkpoints!r}"
             )
         if self.checkpoints.streams and (self.slots is not None or self.memory is not None):
             raise ValueError(
@@ -118,6 +119,13 @@ class Recompute(Storage):
     def open(self, n_entries, spec, state, owner, parents):
         places, kept = self.schedule(n_entries, spec, state).places, self._state_spec(state)
         return self._tier.open(places, kept, (), owner, parents) if self.streams else empty_chunk(kept, places)
+
+    def footprint(self, n_entries, spec, state):
+        size, _ = self._layout(n_entries, spec, state)
+        places, kept = self.schedule(n_entries, spec, state).places, self._state_spec(state)
+        tier = self._tier if self.streams else self.checkpoints
+        states = tier.footprint(places, kept, ())
+        return states._replace(history=states.history + size * entry_bytes(spec))
 
     def put_state(self, history: Leaves, place, x: Leaves) -> Leaves:
         """Keeps the arrays of a state."""

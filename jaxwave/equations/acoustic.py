@@ -1,0 +1,305 @@
+"""The acoustic wave equation with variable density, pressure and particle velocity on a staggered grid, with a PML.
+
+Continuous, with K = rho v^2 (bulk modulus) and b = 1 / rho (buoyancy):
+
+    v_t = -b grad p + b f        p_t = -K div v + K q
+
+Discrete: p at the cells at times t, the velocity along each axis between two cells of that axis and half a time step
+earlier. With D the staggered difference, the layers' profiles a and b_ (zero outside), B = b dt and K = rho v^2 dt:
+
+    psi'_i = b_ psi_i + a D_i p          v'_i = v_i + B_i f_i - B_i (D_i p + psi'_i)           for each axis i
+    phi'_i = b_ phi_i + a D_i v'_i       p'   = p + K q - K sum of (D_i v'_i + phi'_i)
+
+The terms of the coefficients are -(D_i p + psi'_i) for B_i and -sum(D_i v'_i + phi'_i) for K. Between cells the density
+is the arithmetic mean of its two neighbours (Moczo et al., 2002), so the buoyancy is 2 / (rho_1 + rho_2). Beyond a face
+the pressure is zero, and there is a velocity between the last cell and that zero.
+
+With the adjoint scaled by the coefficients, P = K times the cotangent of p and U = B times that of v, its recursion has
+the same updates, in reverse:
+
+    Z'_i = b_ Z_i + a P          U'_i = U_i + B_i D_i (P + Z'_i)
+    Y'_i = b_ Y_i + a U'_i       P'   = P + K sum of D_i (U'_i + Y'_i)
+
+Every update is written as in :mod:`jaxwave.equations.scalar`, for the same reasons.
+
+References:
+    J. Virieux, "P-SV wave propagation in heterogeneous media: velocity-stress finite-difference method", Geophysics 51
+    (1986); R. W. Graves, "Simulating seismic wave propagation in 3D elastic media using staggered-grid finite
+    differences", Bull. Seism. Soc. Am. 86 (1996); P. Moczo et al., "3D heterogeneous staggered-grid finite-difference
+    modeling of seismic motion with volume harmonic and arithmetic averaging of elastic moduli and densities", Bull.
+    Seism. Soc. Am. 92 (2002).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxwave import stencils
+from jaxwave.boundary import Grid, Memory
+from jaxwave.equations import points, staggered
+from jaxwave.equations.staggered import Derivative, components, unit
+
+Memories = tuple[tuple[jax.Array, ...], ...]
+"""For each axis, the memory variables of its layers."""
+
+
+class AcousticState(NamedTuple):
+    """p[t] and, for each axis, v[t - 1/2] on the padded grid; psi and phi of each axis and layer. Shots lead."""
+
+    p: jax.Array
+    v: tuple[jax.Array, ...]
+    psi: Memories
+    phi: Memories
+
+
+class AcousticAdjoint(NamedTuple):
+    """P, U, and the adjoint's memory over the layers' extents: Y belongs to psi, Z to phi."""
+
+    p: jax.Array
+    u: tuple[jax.Array, ...]
+    y: Memories
+    z: Memories
+
+
+@dataclasses.dataclass(frozen=True)
+class AcousticEquation:
+    """See the module's text. Coefficients are K and one B for each axis, [1 or shot, *padded], zero in the halo."""
+
+    grid: Grid
+
+    dimensions = (1, 2, 3)
+    models = {"v": "positive", "rho": "positive"}
+    memory_names = ("psi", "phi")
+
+    # ---- for the front end ----
+
+    @staticmethod
+    def wavefield_offsets(ndim: int) -> dict[str, tuple[int, ...]]:
+        velocities = {f"v{name}_0": unit(ndim, axis) for axis, name in enumerate(components(ndim))}
+        return {"pressure_0": unit(ndim), **velocities}
+
+    @staticmethod
+    def source_kinds(ndim: int) -> tuple[str, ...]:
+        return ("p", *components(ndim))
+
+    receiver_kinds = source_kinds
+
+    @staticmethod
+    def largest_speed(values, spacing, accuracy) -> float:
+        """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
+        ndim = len(spacing)
+        v, rho = (x if x.ndim > ndim else x[None] for x in (values["v"], values["rho"]))
+        buoyancy = [np.asarray(_between(rho, axis, np)) for axis in range(ndim)]
+        return staggered.limiting_speed(float(v.max()), rho * v**2, buoyancy, spacing, accuracy)
+
+    def coefficients(self, models, dt):
+        grid, rho = self.grid, models["rho"]
+        stiffness = grid.to_padded(dt * rho * models["v"] ** 2)
+        buoyancy = (
+            grid.to_padded(dt * _between(rho, axis), unit(grid.ndim, axis)) for axis in range(grid.ndim)
+        )  # fmt: skip
+        return (stiffness, *buoyancy)
+
+    def source_scale(self, m, kind, cells, dt):
+        return points.at(m[self.source_kinds(self.grid.ndim).index(kind)], cells)
+
+    def profiles(self, dt, max_vel, pml_freq, dtype):
+        return staggered.all_profiles(self.grid, dt, max_vel, pml_freq, dtype)
+
+    def memory(self) -> tuple[tuple[Memory, ...], ...]:
+        ndim = self.grid.ndim
+        psi = [q for d in self._gradient for q in d.memory(unit(ndim, d.axis))]
+        return tuple(psi), tuple(q for d in self._divergence for q in d.memory(unit(ndim)))
+
+    def pack(self, wavefields, memory) -> AcousticState:
+        psi, phi = (self._by_axis(group) for group in memory)
+        return AcousticState(wavefields[0], tuple(wavefields[1:]), psi, phi)
+
+    def unpack(self, x: AcousticState):
+        return (x.p, *x.v), (sum(x.psi, ()), sum(x.phi, ()))
+
+    # ---- geometry ----
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        return tuple(range(1 + self.grid.ndim))
+
+    @property
+    def _gradient(self) -> tuple[Derivative, ...]:
+        return tuple(Derivative(self.grid, axis, True) for axis in range(self.grid.ndim))
+
+    @property
+    def _divergence(self) -> tuple[Derivative, ...]:
+        return tuple(Derivative(self.grid, axis, False) for axis in range(self.grid.ndim))
+
+    def _by_axis(self, flat) -> Memories:
+        found, start = [], 0
+        for d in self._gradient:
+            found.append(tuple(flat[start : start + len(d.layers)]))
+            start += len(d.layers)
+        return tuple(found)
+
+    def term_shape(self, x: AcousticState) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(x.p.shape, x.p.dtype)
+
+    # ---- forward ----
+
+    def step(self, m, operands, x, amplitudes, scatter, keep):
+        stiffness, *buoyancy = m
+        one, profiles = points.one(stiffness, self.grid.halo), operands["profiles"]
+        sources = points.split(amplitudes, operands["sources"])
+        p, velocities, psi, phi = x
+        terms, after, new_psi, new_phi = [], [], [], []
+        for axis, (d, b) in enumerate(zip(self._gradient, buoyancy, strict=True)):
+            g, memory = d.apply(p, psi[axis], profiles, one)
+            v, g = _update(velocities[axis], b, -g, 1 + axis, scatter, keep, one)
+            kind = components(self.grid.ndim)[axis]
+            if kind in sources:
+                v = points.add(v, operands["sources"][kind], sources[kind])
+            after.append(v)
+            terms.append(g)
+            new_psi.append(memory)
+        g = 0
+        for axis, d in enumerate(self._divergence):
+            part, memory = d.apply(after[axis], phi[axis], profiles, one)
+            g = g - part
+            new_phi.append(memory)
+        p, g = _update(p, stiffness, g, 0, scatter, keep, one)
+        if "p" in sources:
+            p = points.add(p, operands["sources"]["p"], sources["p"])
+        return AcousticState(p, tuple(after), tuple(new_psi), tuple(new_phi)), (g, *terms)
+
+    def record(self, operands, x):
+        fields = dict(zip(self.receiver_kinds(self.grid.ndim), (x.p, *x.v), strict=True))
+        return points.join([points.get(fields[k], cells) for k, cells in operands["receivers"].items()], x.p)
+
+    # ---- adjoint ----
+
+    def adjoint_step(self, m, operands, w, images):
+        stiffness, *buoyancy = m
+        one, profiles = points.one(stiffness, self.grid.halo), operands["profiles"]
+        p, velocities, y, z = w
+        after, new_y, new_z = [], [], []
+        for axis, (d, b) in enumerate(zip(self._divergence, buoyancy, strict=True)):
+            g, memory = d.transpose(p, z[axis], profiles, one)
+            after.append(velocities[axis] + b * g)
+            new_z.append(memory)
+        fields = dict(zip(self.source_kinds(self.grid.ndim), (p, *after), strict=True))
+        ds = self._adjoint_record(m, operands, fields)
+        gradients = [
+            tuple(
+                None if total is None else total + field * g
+                for total, g, field in zip(totals, terms, fields.values(), strict=True)
+            )
+            for totals, terms in images
+        ]
+        g = 0
+        for axis, d in enumerate(self._gradient):
+            part, memory = d.transpose(after[axis], y[axis], profiles, one)
+            g = g + part
+            new_y.append(memory)
+        return AcousticAdjoint(p + stiffness * g, tuple(after), tuple(new_y), tuple(new_z)), ds, gradients
+
+    def _adjoint_record(self, m, operands, fields):
+        scale = dict(zip(fields, m, strict=True))
+        found = [
+            points.divide(points.get(fields[kind], cells), points.at(scale[kind], cells))
+            for kind, cells in operands["sources"].items()
+        ]
+        return points.join(found, fields["p"])
+
+    def adjoint_inject(self, m, operands, w, data):
+        kinds = self.receiver_kinds(self.grid.ndim)
+        fields, scale = dict(zip(kinds, (w.p, *w.u), strict=True)), dict(zip(kinds, m, strict=True))
+        for kind, values in points.split(data, operands["receivers"]).items():
+            cells = operands["receivers"][kind]
+            fields[kind] = points.add(fields[kind], cells, points.at(scale[kind], cells) * values)
+        p, *u = fields.values()
+        return w._replace(p=p, u=tuple(u))
+
+    def adjoint_start(self, m, operands, cotangent):
+        p, velocities, psi, phi = cotangent
+        profiles, (stiffness, *buoyancy) = operands["profiles"], m
+
+        def scaled(derivatives, memories):
+            return tuple(
+                tuple(
+                    -_over(q["a_extent"], q["b_extent"]) * d.pad(x, layer.cells, layer.extent)
+                    for x, layer, q in zip(memory, d.layers, profiles[d.axis][d.half], strict=True)
+                )
+                for d, memory in zip(derivatives, memories, strict=True)
+            )
+
+        u = tuple(b * v for b, v in zip(buoyancy, velocities, strict=True))
+        return AcousticAdjoint(stiffness * p, u, scaled(self._gradient, psi), scaled(self._divergence, phi))
+
+    def adjoint_finish(self, m, operands, w):
+        profiles, (stiffness, *buoyancy) = operands["profiles"], m
+
+        def unscaled(derivatives, memories):
+            return tuple(
+                tuple(
+                    -_over(q["b"], q["a"])
+                    * stencils.cells(x, d.axis + 1, layer.cells.start - layer.extent.start, layer.cells.size)
+                    for x, layer, q in zip(memory, d.layers, profiles[d.axis][d.half], strict=True)
+                )
+                for d, memory in zip(derivatives, memories, strict=True)
+            )
+
+        v = tuple(points.divide(u, b) for u, b in zip(w.u, buoyancy, strict=True))
+        psi, phi = unscaled(self._gradient, w.y), unscaled(self._divergence, w.z)
+        return AcousticState(points.divide(w.p, stiffness), v, psi, phi)
+
+    # ---- gradient ----
+
+    def gradient_start(self, m, w):
+        return tuple(jnp.zeros_like(x) for x in (w.p, *w.u))
+
+    def gradient_finish(self, m, gradient):
+        return tuple(
+            None if g is None else points.divide(points.sum_shots(g, c), c) for g, c in zip(gradient, m, strict=True)
+        )
+
+    # ---- for callbacks ----
+
+    def model_gradients(self, m, gradient, dt):
+        names = ("bulk_modulus", *(f"buoyancy_{name}" for name in components(self.grid.ndim)))
+        found = zip(names, self.gradient_finish(m, gradient), strict=True)
+        return {name: dt * g for name, g in found if g is not None}
+
+    def wavefields(self, x):
+        return dict(zip(self.wavefield_offsets(self.grid.ndim), (x.p, *x.v), strict=True))
+
+    def adjoint_wavefields(self, m, w):
+        unscaled = (points.divide(field, c) for field, c in zip((w.p, *w.u), m, strict=True))
+        return dict(zip(self.wavefield_offsets(self.grid.ndim), unscaled, strict=True))
+
+
+def _update(field, c, g, slot: int, scatter, keep, one):
+    """field + c g, with what perturbations scatter; and g, by itself if it is kept."""
+    if keep[slot]:
+        g = g / one
+    field = field + c * g
+    for dm, terms in scatter:
+        if dm[slot] is not None:
+            field = field + dm[slot] * terms[slot]
+    return field, g if keep[slot] else None
+
+
+def _between(rho, axis: int, xp=jnp):
+    """Buoyancy between the cells of an axis: from the arithmetic mean of the density, that of the cell at a face."""
+    width = [(1, 1) if a == axis + 1 else (0, 0) for a in range(rho.ndim)]
+    rho = xp.pad(rho, width, mode="edge")
+    n = rho.shape[axis + 1] - 1
+    low, high = (rho[(slice(None),) * (axis + 1) + (slice(k, k + n),)] for k in (0, 1))
+    return 2 / (low + high)
+
+
+def _over(x, y):
+    """x / y of profiles, zero where y is zero."""
+    return points.divide(jnp.asarray(x), jnp.asarray(y))

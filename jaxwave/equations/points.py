@@ -1,0 +1,69 @@
+"""What equations share: values at points of the padded grid, sources and receivers of several kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+Cells = tuple[jax.Array, ...]
+"""Padded cell numbers of points: one array [shot, point] per axis."""
+
+
+def one(c: jax.Array, halo: int) -> jax.Array:
+    """A one that the compiler cannot know to be one: from a cell that is not padding.
+
+    Dividing by it makes a result too expensive for XLA to compute again in each of its users.
+    """
+    return 1 + 0 * c[(0,) + (halo,) * (c.ndim - 1)]
+
+
+def index(cells: Cells) -> tuple[jax.Array, ...]:
+    """Index of arrays [shot, *padded]."""
+    return (jnp.arange(cells[0].shape[0])[:, None], *cells)
+
+
+def at(c: jax.Array, cells: Cells) -> jax.Array:
+    """Values [shot, point] of a coefficient [1 or shot, *padded]."""
+    shot, *rest = index(cells)
+    shot = shot if c.shape[0] > 1 else jnp.zeros_like(shot)
+    return c.at[(shot, *rest)].get(mode="promise_in_bounds")
+
+
+def add(x: jax.Array, cells: Cells, values: jax.Array) -> jax.Array:
+    """x with values [shot, point] added at the cells."""
+    return x.at[index(cells)].add(values, mode="promise_in_bounds")
+
+
+def get(x: jax.Array, cells: Cells) -> jax.Array:
+    """Values [shot, point] of x at the cells."""
+    return x.at[index(cells)].get(mode="promise_in_bounds")
+
+
+def split(values: jax.Array, kinds: Mapping[str, Cells]) -> dict[str, jax.Array]:
+    """Values [shot, point] of all kinds of points, which follow each other, by kind."""
+    found, start = {}, 0
+    for kind, cells in kinds.items():
+        stop = start + cells[0].shape[1]
+        found[kind] = values[:, start:stop]
+        start = stop
+    return found
+
+
+def join(values: list[jax.Array], like: jax.Array) -> jax.Array:
+    """The values of each kind, one after the other; [shot, 0] if there are none."""
+    if not values:
+        return jnp.zeros((like.shape[0], 0), like.dtype)
+    return values[0] if len(values) == 1 else jnp.concatenate(values, axis=1)
+
+
+def divide(x: jax.Array, by: jax.Array) -> jax.Array:
+    """x / by where ``by`` differs from zero, else zero; safe under differentiation."""
+    safe = jnp.where(by == 0, 1, by)
+    return jnp.where(by == 0, 0, x / safe)
+
+
+def sum_shots(gradient: jax.Array, c: jax.Array) -> jax.Array:
+    """A gradient [shot, ...] summed over the shots that share the coefficient c."""
+    return gradient if c.shape[0] > 1 or gradient.shape[0] == 1 else gradient.sum(0, keepdims=True)

@@ -1,0 +1,189 @@
+"""First derivatives on a staggered grid, with the memory of a convolutional PML; and their transposes.
+
+A wavefield that is offset along an axis has point i between the cells i and i + 1. A derivative along that axis leads
+from cells to points between them (``half``) or back. The cells of the interior are [r, r + n) and the points between
+them [r - 1, r + n), one on either side of every cell, for a halo of r. Values outside are zero, which makes the two
+derivatives the negative transposes of each other: the scheme conserves energy, and the adjoint is the same stencil.
+
+In a layer, with the profiles a and b:
+
+    psi' = b psi + a D x         the derivative is  D x + psi'
+    z'   = b z + a e             its transpose is  -D (e + z'),  D the other one of the two
+
+where z is minus a times the cotangent of psi, and e what the transpose is applied to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+from jax import lax
+
+from jaxwave import boundary, stencils
+from jaxwave.boundary import Grid, Memory, Range
+from jaxwave.grid import COURANT_NUMBER, critical_courant_number
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One absorbing layer, as a derivative along its axis sees it.
+
+    Attributes:
+        side: 0 for the first face of the axis, 1 for the last.
+        width: Cells of the layer.
+        cells: Where the derivative has a memory.
+        reach: Where the transpose of the derivative notices it.
+        extent: What the transpose reads for that.
+    """
+
+    side: int
+    width: int
+    cells: Range
+    reach: Range
+    extent: Range
+
+
+@dataclasses.dataclass(frozen=True)
+class Derivative:
+    """Derivative along ``axis``, to points between cells (``half``) or to cells."""
+
+    grid: Grid
+    axis: int
+    half: bool
+
+    @property
+    def cells(self) -> Range:
+        """Where it is evaluated."""
+        r, n = self.grid.halo, self.grid.interior[self.axis]
+        return Range(r - 1 if self.half else r, r + n)
+
+    @property
+    def back(self) -> Derivative:
+        """The derivative that leads back: minus the transpose."""
+        return Derivative(self.grid, self.axis, not self.half)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        r, n, found = self.grid.halo, self.grid.interior[self.axis], []
+        seen, h = self.back.cells, int(self.half)
+        for side, width in enumerate(self.grid.faces[self.axis]):
+            if width:
+                cells = Range(r - h, r + width) if side == 0 else Range(r + n - width - h, r + n)
+                reach = Range(max(seen.start, cells.start - r + h), min(seen.stop, cells.stop + r - 1 + h))
+                extent = Range(reach.start - r + 1 - h, reach.stop + r - h)
+                found.append(Layer(side, width, cells, reach, extent))
+        return tuple(found)
+
+    def memory(self, offset: tuple[int, ...]) -> tuple[Memory, ...]:
+        """Where the memory variables live, for a derivative whose values are at ``offset``."""
+        return tuple(Memory(self.axis, layer.cells, layer.cells, offset) for layer in self.layers)
+
+    def difference(self, x: jax.Array, cells: Range, origin: int = 0) -> jax.Array:
+        """D x at ``cells``, of an array that begins at cell ``origin``."""
+        grid, axis = self.grid, self.axis
+        start, size = cells.start - origin, cells.size
+        return stencils.staggered_difference(x, axis + 1, start, size, grid.accuracy, grid.spacing[axis], self.half)
+
+    def pad(self, x: jax.Array, cells: Range, into: Range | None = None) -> jax.Array:
+        """An array over ``cells`` of the axis, padded with zeros; by default to the whole axis."""
+        into = into or Range(0, self.grid.padded[self.axis])
+        config = [(0, 0, 0)] * x.ndim
+        config[self.axis + 1] = (cells.start - into.start, into.stop - cells.stop, 0)
+        return lax.pad(x, x.dtype.type(0), config)
+
+    def apply(self, x: jax.Array, memory, profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """The derivative of x on the padded grid, and the memory of its layers after the step."""
+        d = self.pad(self.difference(x, self.cells), self.cells)
+        after = []
+        for psi, layer, profile in zip(memory, self.layers, profiles[self.axis][self.half], strict=True):
+            psi = (profile["b"] * psi + profile["a"] * self.difference(x, layer.cells)) / one
+            d = d + self.pad(psi, layer.cells)
+            after.append(psi)
+        return d, tuple(after)
+
+    def transpose(self, e: jax.Array, memory, profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """Minus the transpose applied to e, on the padded grid, and the memory (over extents) after the step."""
+        back = self.back
+        d = back.pad(back.difference(e, back.cells), back.cells)
+        after = []
+        for z, layer, profile in zip(memory, self.layers, profiles[self.axis][self.half], strict=True):
+            there = stencils.cells(e, self.axis + 1, layer.extent.start, layer.extent.size)
+            z = (profile["b_extent"] * z + profile["a_extent"] * there) / one
+            dz = back.difference(z, layer.reach, layer.extent.start) / one
+            d = d + back.pad(dz, layer.reach)
+            after.append(z)
+        return d, tuple(after)
+
+    def profiles(self, dt: float, max_vel: float, pml_freq: float, dtype) -> tuple[dict[str, np.ndarray], ...]:
+        """Profiles of every layer: a and b where it has a memory, and over its extent."""
+        found = []
+        for layer in self.layers:
+            inner = self.grid.halo + (
+                layer.width if layer.side == 0 else self.grid.interior[self.axis] - layer.width - 1
+            )
+            depth = np.abs(np.arange(layer.cells.start, layer.cells.stop) + 0.5 * self.half - inner) / layer.width
+            a, b = boundary.pml_profile_at(
+                np.minimum(depth, 1), layer.width, self.grid.spacing[self.axis], dt, max_vel, pml_freq
+            )
+            lines = {}
+            for suffix, cells in (("", layer.cells), ("_extent", layer.extent)):
+                for name, profile in (("a", a), ("b", b)):
+                    line = np.zeros(cells.size, dtype)
+                    line[layer.cells.start - cells.start : layer.cells.stop - cells.start] = profile
+                    shape = [cells.size if i == self.axis + 1 else 1 for i in range(self.grid.ndim + 1)]
+                    lines[name + suffix] = line.reshape(shape)
+            found.append(lines)
+        return tuple(found)
+
+
+def all_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype):
+    """Profiles of both derivatives along every axis: ``[axis][half]``."""
+    return tuple(
+        tuple(Derivative(grid, axis, half).profiles(dt, max_vel, pml_freq, dtype) for half in (False, True))
+        for axis in range(grid.ndim)
+    )
+
+
+def components(ndim: int) -> tuple[str, ...]:
+    """Names of the axes, from the slowest: the last is always x."""
+    return tuple("zyx"[-ndim:])
+
+
+def unit(ndim: int, *axes: int) -> tuple[int, ...]:
+    """The offset of a wavefield that lies between cells along these axes."""
+    return tuple(int(axis in axes) for axis in range(ndim))
+
+
+def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, accuracy: int) -> float:
+    """The speed of a homogeneous medium that would limit the time step as this one does, or less.
+
+    A bound of the largest frequency of K D^T b D by Cauchy's inequality, exact where the medium is homogeneous: with the
+    stencil's weights c and S the sum of |c|,
+
+        w^2 <= 4 S^2 max over cells of K sum over axes of mean(b) / dx^2
+
+    where the mean of b over the points that the stencil reaches is weighted by |c|.
+
+    Args:
+        stiffness: K at the cells [model, *cells].
+        buoyancy: For each axis b between the cells, [model, *cells] with one value more along the axis.
+        spacing: Cell size per axis.
+        accuracy: Order of the differences.
+    """
+    weights = np.abs(stencils.STAGGERED[accuracy])
+    total = 0.0
+    for axis, (b, h) in enumerate(zip(buoyancy, spacing, strict=True)):
+        n, mean = stiffness.shape[axis + 1], 0.0
+        for k, w in enumerate(weights / weights.sum()):
+            for shift in (k + 1, -k):
+                mean = mean + w / 2 * np.take(b, np.clip(np.arange(n) + shift, 0, n), axis=axis + 1)
+        total = total + mean / h**2
+    return float(np.sqrt((stiffness * total).max() / sum(1 / h**2 for h in spacing)))
+
+
+def limiting_speed(largest: float, stiffness, buoyancy, spacing, accuracy: int) -> float:
+    """The largest speed or, if that would allow an unstable time step, the speed that allows the limit."""
+    margin = COURANT_NUMBER / critical_courant_number(accuracy, staggered=True)
+    return max(largest, margin * effective_speed(stiffness, buoyancy, spacing, accuracy))
