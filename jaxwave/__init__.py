@@ -5,6 +5,7 @@ from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_produc
 from jaxwave.dispatch import compiler_options
 from jaxwave.memory import MemoryEstimate, estimate_memory
 from jaxwave.observe import CallbackState
+from jaxwave.planning import BudgetError, StoragePlan, plan
 from jaxwave.problem import PmlFrequencyWarning, SubstepWarning
 from jaxwave.propagators import acoustic, scalar
 from jaxwave.results import AcousticResult, AcousticState, RunInfo, ScalarResult, WaveState
@@ -18,12 +19,14 @@ __all__ = [
     "AcousticResult",
     "AcousticState",
     "BornResult",
+    "BudgetError",
     "CallbackState",
     "MemoryEstimate",
     "PmlFrequencyWarning",
     "RunInfo",
     "ScalarResult",
     "StorageError",
+    "StoragePlan",
     "SubstepWarning",
     "WaveState",
     "acoustic",
@@ -34,6 +37,7 @@ __all__ = [
     "hessian_product",
     "inversion",
     "io",
+    "plan",
     "resample",
     "scalar",
     "scalar_born",

@@ -91,10 +91,20 @@ def on_the_device(derivative, codec, ndim):
     return DERIVATIVES[derivative](records, v, dv, storage_mode=DeviceStorage(CODECS[codec]))
 
 
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("ndim", SHAPES)
-def test_derivatives(ndim, policy, codec, tmp_path, record_property):
+CELLS = [(1, policy, codec) for policy in POLICIES for codec in CODECS]
+CELLS += [(ndim, policy, "raw") for ndim in (2, 3) for policy in POLICIES]
+
+
+def in_ci(ndim, policy, codec):
+    """Few of the cells, for time: compilations take nearly all of it. The documentation's table comes from all."""
+    return (ndim, codec) == (1, "raw") or policy == "recompute"
+
+
+@pytest.mark.parametrize(
+    ("ndim", "policy", "codec"),
+    [pytest.param(*cell, marks=[] if in_ci(*cell) else pytest.mark.matrix) for cell in CELLS],
+)
+def test_derivatives(ndim, policy, codec, tmp_path, derivative_table):
     v, dv, records = problem(ndim)
     storage = POLICIES[policy](CODECS[codec], str(tmp_path))
     if storage.codec != CODECS[codec]:
@@ -105,4 +115,59 @@ def test_derivatives(ndim, policy, codec, tmp_path, record_property):
         assert largest(want) > 0
         # Rounding alone: the same operations, in programs that XLA compiles apart.
         assert largest(got - want) <= 1e-10 * largest(want), derivative
-        record_property("derivative", (policy, codec, ndim, derivative))
+        derivative_table.add((policy, codec, derivative, ndim))
+
+
+def test_fourier_is_the_part_of_the_gradient_at_its_frequencies(tmp_path):
+    """Against the terms filtered by NumPy: the gradients of the parts of a band add up to that of the whole."""
+    v, dv, records = problem(1)
+    every = [k / (NT * DT) for k in range(21)]
+    low, high, both = (
+        grad(records, v, dv, storage_mode=Fourier(frequencies=tuple(f))) for f in (every[:4], every[4:], every)
+    )
+    assert 0.01 * largest(both) < largest(low) < largest(both)
+    assert largest(low + high - both) <= 1e-10 * largest(both)
+
+
+def test_fourier_counts_what_the_run_cannot_tell_apart_once():
+    v, dv, records = problem(1)
+    few, close = (
+        grad(records, v, dv, storage_mode=Fourier(frequencies=f)) for f in ((20.0, 60.0), (20.0, 20.001, 60.0, 60.001))
+    )
+    assert largest(few - close) < 0.05 * largest(few)
+
+
+def test_memory_of_fourier_does_not_depend_on_the_steps():
+    v, _, _ = problem(1)
+    survey = dict(source_locations=[[[5]]], receiver_locations=[[[9]]], pml_freq=FREQ, max_vel=MAX_VEL)
+    sizes = [
+        jaxwave.estimate_memory(
+            v,
+            SPACING,
+            DT,
+            source_amplitudes=jnp.ones((1, 1, nt)),
+            storage_mode=Fourier(frequencies=(20.0, 40.0)),
+            **survey,
+        ).history
+        for nt in (60, 600)
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_recompute_within_a_memory():
+    """States and segment take no more than what was given, and more memory means less work."""
+    field, entries = jax.ShapeDtypeStruct((1, 1000), jnp.float64), 100
+    spec, state, work = (field,), (field,) * 3, []
+    for memory in (80_000, 160_000, 400_000, 4_000_000):
+        storage = Recompute(memory=memory)
+        schedule, size = storage.schedule(entries, spec, state), storage.chunk_size(entries, spec, state)
+        kept = schedule.places * 24_000 + size * 8_000
+        assert storage.footprint(entries, spec, state).device == kept <= memory
+        work.append(schedule.advances * size)
+    assert work == sorted(work, reverse=True) and work[-2] == work[-1] == 0 < work[0]
+
+
+def test_gradient_within_a_memory():
+    v, dv, records = problem(1)
+    want = grad(records, v, dv)
+    assert largest(grad(records, v, dv, storage_mode=Recompute(memory=8 * 2**10)) - want) <= 1e-10 * largest(want)

@@ -1,5 +1,6 @@
 """Storage policies and codecs: see :mod:`jaxwave.storage.base` and :mod:`jaxwave.storage.codecs`."""
 
+from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, NoStorage, Storage
 from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int4, Int8, Int16, Raw, bounded
 from jaxwave.storage.errors import StorageError, StoragePathError
@@ -30,6 +31,7 @@ def stats() -> Stats:
 
 
 __all__ = [
+    "Auto",
     "BFloat16",
     "Codec",
     "DeviceStorage",

@@ -89,12 +89,14 @@ class Footprint(NamedTuple):
 
     Attributes:
         history: The history, wherever it is, with what is held to read it.
+        device: The part of it that is on the device.
         host: Host RAM of the storage.
         transfer: Host RAM that chunks take on their way between device and host.
         disk: The file.
     """
 
     history: int
+    device: int
     host: int = 0
     transfer: int = 0
     disk: int = 0
@@ -178,7 +180,7 @@ class NoStorage(Storage):
         return []
 
     def footprint(self, n_entries, spec, state):
-        return Footprint(0)
+        return Footprint(0, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,4 +202,5 @@ class DeviceStorage(Storage):
         return []
 
     def footprint(self, n_entries, spec, state):
-        return Footprint(n_entries * entry_bytes(spec))
+        history = n_entries * entry_bytes(spec)
+        return Footprint(history, history)

@@ -13,18 +13,21 @@ from jaxwave.storage.base import Footprint, Storage, chunk_spec, entry_bytes
 from jaxwave.storage.codecs import Codec, Raw
 
 
+DISTINCT = 1e-4  # of the largest singular value: waves below do not count as a direction of their own
+
+
 @dataclasses.dataclass(frozen=True)
 class Fourier(Storage):
     """Keeps the terms at chosen frequencies only, as running sums over time; the gradient is that of these frequencies.
 
-    With G[t] the terms and w the frequencies, what is read back is their projection
+    What is read back in place of the terms G[t] is their projection on the cosines and sines of the frequencies over
+    the run. For whole multiples of 1 / (duration of the run) that is
 
         G_w[t] = 2/n sum over w of cos(w t) sum_s cos(w s) G[s] + sin(w t) sum_s sin(w s) G[s]
 
-    so that the imaging condition is that of the frequency domain (Sirgue and others, *Frequency domain waveform
-    inversion using time domain propagators*, First Break 2010). Exact with all n/2 + 1 frequencies of the run; with a
-    few, the gradient is the part of it at those, and no longer the gradient of the misfit. Frequencies that are whole
-    multiples of 1 / (duration of the run) do not leak into each other.
+    and the imaging condition is that of the frequency domain (L. Sirgue, J. Etgen and U. Albertin, *3D frequency domain
+    waveform inversion using time domain finite difference methods*, EAGE 2008). Exact with all n/2 + 1 of them; with a
+    few, the gradient is the part of it at those, and no longer the gradient of the misfit.
 
     Memory: two terms a frequency on the device, whatever the number of steps. Work: two multiplications and additions a
     frequency and cell in every stored step of both loops; with ``model_gradient_sampling_interval`` = k, every k-th.
@@ -60,40 +63,39 @@ class Fourier(Storage):
             )
         return dataclasses.replace(self, period=period)
 
+    def _waves(self, n_entries: int) -> np.ndarray:
+        return _waves(self.frequencies, self.period, n_entries)
+
     def history_spec(self, n_entries, spec, state):
-        return chunk_spec(spec, 2 * len(self.frequencies))
+        return chunk_spec(spec, self._waves(n_entries).shape[1])
 
     def open(self, n_entries, spec, state, owner, parents):
         return []
 
     def footprint(self, n_entries, spec, state):
-        return Footprint(2 * len(self.frequencies) * entry_bytes(spec))
+        sums = self._waves(n_entries).shape[1] * entry_bytes(spec)
+        return Footprint(sums, sums)
 
     def buffer(self, spec, size):
-        return [jnp.zeros((2 * len(self.frequencies), *s.shape), s.dtype) for s in spec]
+        return [jnp.zeros((self._waves(size).shape[1], *s.shape), s.dtype) for s in spec]
 
     def keep(self, buffer, leaves, j, size):
-        waves = jnp.asarray(_waves(self.frequencies, self.period, size))[j]
-        return [b + _beside(waves, g) * g[None] for b, g in zip(buffer, leaves, strict=True)]
+        waves = jnp.asarray(self._waves(size))[j]
+        return [
+            b + waves.astype(g.dtype).reshape(-1, *[1] * g.ndim) * g[None] for b, g in zip(buffer, leaves, strict=True)
+        ]
 
     def entry(self, chunk, j, size):
-        waves = jnp.asarray(_waves(self.frequencies, self.period, size) * _weights(self.frequencies, self.period, size))
-        return [sum(waves[j, k].astype(c.dtype) * c[k] for k in range(c.shape[0])) for c in chunk]
-
-
-def _beside(waves, g):
-    return waves.astype(g.dtype).reshape(-1, *[1] * g.ndim)
+        waves = jnp.asarray(self._waves(size))[j]
+        return [sum(waves[k].astype(c.dtype) * c[k] for k in range(c.shape[0])) for c in chunk]
 
 
 @functools.lru_cache(maxsize=16)
 def _waves(frequencies: tuple[float, ...], period: float, size: int) -> np.ndarray:
-    """Cosines and sines [step, 2 frequency]: a table, because float32 cannot tell the phase of a late step."""
+    """An orthonormal basis [step, wave] of the cosines and sines: a table, as float32 cannot tell a late step's phase.
+
+    Sines that are zero, and waves that the run is too short to tell from the others, are left out.
+    """
     phase = 2 * np.pi * period * np.arange(size)[:, None] * np.asarray(frequencies)
-    return np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
-
-
-def _weights(frequencies: tuple[float, ...], period: float, size: int) -> np.ndarray:
-    """2 / n, and half of that at 0 and at the Nyquist frequency, where there is no sine."""
-    f = 2 * period * np.asarray(frequencies)
-    weight = np.where((f < 1e-12) | (np.abs(f - 1) < 1e-9), 1.0, 2.0) / size
-    return np.concatenate([weight, weight])
+    basis, strength, _ = np.linalg.svd(np.concatenate([np.cos(phase), np.sin(phase)], axis=1), full_matrices=False)
+    return basis[:, strength > DISTINCT * strength[0]]

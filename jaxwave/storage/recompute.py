@@ -125,7 +125,8 @@ class Recompute(Storage):
         places, kept = self.schedule(n_entries, spec, state).places, self._state_spec(state)
         tier = self._tier if self.streams else self.checkpoints
         states = tier.footprint(places, kept, ())
-        return states._replace(history=states.history + size * entry_bytes(spec))
+        segment = size * entry_bytes(spec)
+        return states._replace(history=states.history + segment, device=states.device + segment)
 
     def put_state(self, history: Leaves, place, x: Leaves) -> Leaves:
         """Keeps the arrays of a state."""

@@ -118,7 +118,7 @@ class HostStorage(Streamed):
     def footprint(self, n_entries, spec, state):
         n_chunks, chunk = self._chunks(n_entries, spec, state)
         history = n_entries * entry_bytes(spec)
-        return Footprint(history, host=history, transfer=min(COPIES_IN_TRANSFER, n_chunks) * chunk)
+        return Footprint(history, chunk, host=history, transfer=min(COPIES_IN_TRANSFER, n_chunks) * chunk)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,4 +142,4 @@ class DiskStorage(Streamed):
         n_chunks, chunk = self._chunks(n_entries, spec, state)
         history = n_entries * entry_bytes(spec)
         host = min(QUEUE_LENGTH + 1, n_chunks) * chunk  # one being filled, the others on their way
-        return Footprint(history, host, min(COPIES_IN_TRANSFER, n_chunks) * chunk, disk=history)
+        return Footprint(history, chunk, host, min(COPIES_IN_TRANSFER, n_chunks) * chunk, disk=history)
