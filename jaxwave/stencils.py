@@ -64,7 +64,8 @@ def staggered_difference(
     """
     ahead = 1 if half else 0
     terms = [
-        x.dtype.type(w / spacing) * (cells(x, axis, start + k + ahead, size) - cells(x, axis, start - k + ahead - 1, size))
+        x.dtype.type(w / spacing)
+        * (cells(x, axis, start + k + ahead, size) - cells(x, axis, start - k + ahead - 1, size))
         for k, w in enumerate(STAGGERED[accuracy])
     ]
     return sum(terms[1:], terms[0])
