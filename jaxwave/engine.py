@@ -4,8 +4,9 @@
     adjoint  w[t] = A(m)^T w[t+1] + R^T y[t];   gradient of m = sum of w[t+1] g(h[t]);   of s = B^T w[t+1]
 
 See :mod:`jaxwave.equations.base` for A, B, R and g. A run saves its history, the terms g(x[t]) encoded and kept as the
-storage policy says, when asked to: one part for each term, None for those of coefficients that are not differentiated. Time is cut into chunks of stored entries, so that a policy that streams moves many
-steps at a time; a policy that does not has one chunk.
+storage policy says, when asked to: one part for each term, None for those of coefficients that are not differentiated.
+Time is cut into chunks of stored entries, so that a policy that streams moves many steps at a time; a policy that does
+not has one chunk.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from jax import lax
 from jaxwave import observe
 from jaxwave.equations.base import Equation
 from jaxwave.storage.base import Storage, chunk_spec, empty_chunk
-
 
 Parts = tuple[Any, ...]
 """Something for each term of the equation: a part of a history, or None."""
@@ -243,7 +243,8 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         plan: Static description.
 
     Returns:
-        The gradients of m (a list, one per history, with None for what it does not serve), of the amplitudes [nt, shot, source] and of the first state.
+        The gradients of m (a list, one per history, with None for what it does not serve), of the amplitudes
+        [nt, shot, source] and of the first state.
     """
     m, operands, histories, data, cotangent = inputs
     equation, storage, interval = plan.equation, plan.storage, plan.interval

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from jaxwave import validate
 from jaxwave.dispatch import compiler_options
-from jaxwave.equations.scalar import ScalarEquation
 from jaxwave.embedding import prepare
+from jaxwave.equations.scalar import ScalarEquation
 from jaxwave.problem import Problem, describe, scalar_speed
 from jaxwave.propagators import run, scalar
 from jaxwave.storage.base import DeviceStorage, HostStorage, entry_bytes

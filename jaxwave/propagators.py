@@ -171,8 +171,8 @@ def acoustic(
     On a staggered grid (:mod:`jaxwave.equations.acoustic` has the scheme): pressure in the cells at t, the velocity
     along each axis half a cell after the cell of the same number and at t - dt/2. Differences of order ``accuracy`` in
     space and 2 in time, with convolutional perfectly matched layers around the model. Differentiable with respect to
-    ``v``, ``rho``, the source amplitudes and the initial wavefields, in reverse and forward mode; exact for the discrete
-    scheme.
+    ``v``, ``rho``, the source amplitudes and the initial wavefields, in reverse and forward mode; exact for the
+    discrete scheme.
 
     Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, x in 1-D. What is not said here is
     as for :func:`scalar`.
@@ -202,9 +202,9 @@ def acoustic(
         pml_width: Cells of absorbing layer at each face: one number, or first and last of each axis. 0 makes a face
             reflect (p = 0 beyond it). Default 20.
         pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
-        max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v`` (at orders 6
-            and 8 up to a tenth more, where a great contrast of density needs it); required where the values of a model
-            are not known, as under ``jit``.
+        max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v`` (at orders
+            6 and 8 up to a tenth more, where a great contrast of density needs it); required where the values of a
+            model are not known, as under ``jit``.
         survey_pad, origin: Choose the part of the model that is used.
         pressure_0: Initial pressure [shot, *region], or with the cells of the layers. Default 0.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and

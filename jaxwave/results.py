@@ -84,8 +84,8 @@ class AcousticState(NamedTuple):
 
     Attributes:
         pressure_0: [shot, *region with layers].
-        vz_0, vy_0, vx_0: Particle velocities, half a step of the loop earlier, with one value more along their own axis;
-            None for the axes that there are not.
+        vz_0, vy_0, vx_0: Particle velocities, half a step of the loop earlier, with one value more along their own
+            axis; None for the axes that there are not.
         psi: Memory variables of the pressure's derivatives: one array for each face that has a layer, in the order of
             ``pml_width``.
         phi: The same of the velocities' derivatives.

@@ -1,4 +1,4 @@
-"""Small random problems for any equation of the registry: models, sources and receivers of every kind, a first state."""
+"""Small random problems for any equation: models, sources and receivers of every kind, a first state."""
 
 import contextlib
 import dataclasses

@@ -43,7 +43,7 @@ def test_volume_source_in_a_homogeneous_medium(ndim, n, nt, dt):
     solution = (reference.homogeneous_1d, reference.homogeneous_2d, reference.homogeneous_3d)[ndim - 1]
     want = [h**ndim * solution(lambda t: -RHO * derivative(t), r, v, t) for r in (10 * h, 6 * h * ndim**0.5)]
     for x, y in zip(got, want, strict=True):
-        # As for the scalar equation: what the layers return, and leapfrog's error of phase (5e-4 for dt = 0.3 ms, and more for the
+        # As for the scalar equation: what the layers return, and leapfrog's phase (5e-4 for dt = 0.3 ms, more for the
         # derivative of the wavelet).
         assert largest(x - y) < 2.5e-3 * largest(y)
 
@@ -122,7 +122,8 @@ def test_order_of_convergence_in_space(shape, spacing, width, n_steps):
     v, dt, ndim = 1500.0, 5e-4, len(shape)
 
     def gaussian(h, shape, offset):
-        x = np.meshgrid(*((np.arange(n + o) - o / 2 - n // 2) * d for n, o, d in zip(shape, offset, h)), indexing="ij")
+        lines = [(np.arange(n + o) - o / 2 - n // 2) * d for n, o, d in zip(shape, offset, h, strict=True)]
+        x = np.meshgrid(*lines, indexing="ij")
         return np.exp(-sum(c**2 for c in x) / (2 * width**2)), x
 
     _, after = reference.leapfrog_in_exact_space(gaussian(spacing, shape, (0,) * ndim)[0], spacing, v, dt, n_steps)

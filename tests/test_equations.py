@@ -52,7 +52,7 @@ def test_dot_product_and_finite_differences(case):
     given = inputs(case)
     dx = random_like(1, given)
     function = jax.jit(functools.partial(everything, case))
-    out, dot = jax.jvp(function, (given,), (dx,))
+    _, dot = jax.jvp(function, (given,), (dx,))
     # Every record and field counts alike.
     y = jax.tree.map(lambda y, x: y / (norm(x) ** 2 + 1e-300), random_like(2, dot), dot)
     (pulled,) = jax.vjp(function, given)[1](y)

@@ -33,6 +33,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -73,7 +74,7 @@ class AcousticEquation:
     grid: Grid
 
     dimensions = (1, 2, 3)
-    models = {"v": "positive", "rho": "positive"}
+    models = MappingProxyType({"v": "positive", "rho": "positive"})
     memory_names = ("psi", "phi")
 
     # ---- for the front end ----

@@ -157,10 +157,10 @@ def unit(ndim: int, *axes: int) -> tuple[int, ...]:
 
 
 def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, accuracy: int) -> float:
-    """The speed of a homogeneous medium that would limit the time step as this one does, or less.
+    """The speed of a homogeneous medium that would limit the time step as this one does, or a little more.
 
-    A bound of the largest frequency of K D^T b D by Cauchy's inequality, exact where the medium is homogeneous: with the
-    stencil's weights c and S the sum of |c|,
+    From a bound of the largest frequency of K D^T b D by Cauchy's inequality, exact where the medium is homogeneous:
+    with the stencil's weights c and S the sum of |c|,
 
         w^2 <= 4 S^2 max over cells of K sum over axes of mean(b) / dx^2
 
