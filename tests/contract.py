@@ -16,6 +16,9 @@ SPACING = (5.0, 7.0, 6.0)
 RANGES = {  # units as in the propagators
     "v": (1500.0, 2500.0),
     "rho": (800.0, 2500.0),
+    "lamb": (3e9, 6e9),
+    "mu": (1e9, 3e9),
+    "buoyancy": (1 / 2500.0, 1 / 1500.0),
 }
 
 
