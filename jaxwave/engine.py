@@ -132,25 +132,25 @@ def _over_chunks(body, carry, series, chunks: _Chunks, interval: int, reverse: b
     return carry, jnp.concatenate(outputs[::-1] if reverse else outputs) if chunks.rest else outputs[0]
 
 
-def _over_entries(entry, carry, series, size: int, interval: int, reverse: bool):
+def _over_entries(entry, carry, series, size: int, interval: int, levels: int, reverse: bool):
     """Scans ``entry(carry, j, steps of the series)`` over the ``size`` entries of a chunk.
 
-    Two entries an iteration when an entry is an odd number of steps: the two time levels of a leapfrog swap their
-    buffers in every step, and after an even number are back in place, so that the loop copies nothing.
+    With two time ``levels``, two entries an iteration when an entry is an odd number of steps: the levels of a leapfrog
+    swap their buffers in every step, and after an even number are back in place, so that the loop copies nothing.
     """
     scanned = (jnp.arange(size), series.reshape(size, interval, *series.shape[1:]))
-    unroll = 2 if interval % 2 and size > 1 else 1
+    unroll = 2 if levels == 2 and interval % 2 and size > 1 else 1
     carry, out = lax.scan(lambda carry, x: entry(carry, *x), carry, scanned, reverse=reverse, unroll=unroll)
     return carry, _merge_leading(out)
 
 
-def _over_unstored(step, carry, series, reverse: bool):
+def _over_unstored(step, carry, series, levels: int, reverse: bool):
     """Scans ``step(carry, k, step of the series)`` over the steps k = 1, 2, ... of an entry that are not stored."""
     count = series.shape[0]
     if count == 0:
         return carry, series[:0]
     scanned = (jnp.arange(1, count + 1), series)
-    return lax.scan(lambda carry, x: step(carry, *x), carry, scanned, reverse=reverse, unroll=min(2, count))
+    return lax.scan(lambda carry, x: step(carry, *x), carry, scanned, reverse=reverse, unroll=min(levels, count))
 
 
 def _each(function, *parts):
@@ -221,11 +221,13 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
                 x, tick, data, _ = advance(*carry, t + k, s, [], (None,) * len(slots))
                 return (x, tick), data
 
-            (x, tick), others = _over_unstored(unstored, (x, tick), steps[1:], False)
+            (x, tick), others = _over_unstored(unstored, (x, tick), steps[1:], equation.levels, False)
             return (x, tick, buffer), _join(first, others)
 
         buffer = _each(lambda _: empty_chunk(spec, size), wanted)
-        (x, tick, buffer), data = _over_entries(entry, (x, tick, buffer), series, size, interval, False)
+        (x, tick, buffer), data = _over_entries(
+            entry, (x, tick, buffer), series, size, interval, equation.levels, False
+        )
         return (x, tick, _each(lambda b, h: storage.put(h, i, b), buffer, history)), data
 
     parents = [part for h, _ in pairs for part in h if part is not None]
@@ -275,12 +277,12 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
                 w, tick, ds, _ = retreat(*carry, t + k, y, gradients, [])
                 return (w, tick), ds
 
-            (w, tick), others = _over_unstored(unstored, (w, tick), steps[1:], True)
+            (w, tick), others = _over_unstored(unstored, (w, tick), steps[1:], equation.levels, True)
             terms = [_each(lambda c: plan.decode(_get_entry(c, j), cotangent), parts) for parts in stored]
             w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, terms)
             return (w, tick, gradients), _join(first, others)
 
-        return _over_entries(entry, carry, series, size, interval, True)
+        return _over_entries(entry, carry, series, size, interval, equation.levels, True)
 
     w = equation.adjoint_start(m, operands, cotangent)
     zeros = [

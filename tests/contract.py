@@ -44,7 +44,7 @@ class Case:
 
     @property
     def widths(self):
-        return (3, 0, 2, 4, 0, 3)[: 2 * self.ndim] if self.ndim > 1 else (3, 4)
+        return {1: (3, 4), 2: (3, 0, 0, 4), 3: (2, 0, 0, 3, 2, 0)}[self.ndim]
 
     @property
     def spacing(self):
@@ -127,6 +127,16 @@ def source_size(case, name):
     if name.endswith("_p"):
         return 1 / (1500 * 2000**2 * case.dt) if case.name == "acoustic" else 1 / case.dt
     return 1500 / (2000.0 * 1500.0 * case.dt)
+
+
+def source_scale(case, kind, models, place):
+    """What a source is multiplied by to be the transpose of a receiver of its kind.
+
+    For a pressure rate, the stress that belongs to a unit of the strain whose product with the stress is recorded.
+    """
+    if case.name != "elastic" or kind != "p":
+        return 1.0
+    return case.ndim * models["lamb"][tuple(place)] + 2 * models["mu"][tuple(place)]
 
 
 def run(case, arguments, **options):

@@ -74,6 +74,7 @@ class AcousticEquation:
     dimensions = (1, 2, 3)
     models = MappingProxyType({"v": "positive", "rho": "positive"})
     memory_names = ("psi", "phi")
+    levels = 1
 
     # ---- for the front end ----
 

@@ -43,6 +43,8 @@ class Equation(Protocol):
         dimensions: Numbers of dimensions that it exists in.
         models: The user's models by name, and what their values must be (see ``validate.RULES``).
         memory_names: Names of the groups of memory variables in a user's state.
+        levels: Time levels that a wavefield is held at: 2 in a leapfrog of second order, whose levels swap in every
+            step; 1 where everything is updated in place.
         slots: For each term, the number of its coefficient.
     """
 
@@ -50,6 +52,7 @@ class Equation(Protocol):
     dimensions: ClassVar[tuple[int, ...]]
     models: ClassVar[Mapping[str, str]]
     memory_names: ClassVar[tuple[str, ...]]
+    levels: ClassVar[int]
     slots: tuple[int, ...]
 
     # ---- for the front end: what a user gives and sees ----

@@ -74,6 +74,7 @@ class ElasticEquation:
     dimensions = (2, 3)
     models = MappingProxyType({"lamb": "finite", "mu": "not negative", "buoyancy": "positive"})
     memory_names = ("psi", "phi")
+    levels = 1
 
     # ---- for the front end ----
 

@@ -64,6 +64,7 @@ class ScalarEquation:
     dimensions = (1, 2, 3)
     models = MappingProxyType({"v": "positive"})
     memory_names = ("psi", "zeta")
+    levels = 2
     slots = (0,)
 
     # ---- for the front end ----
