@@ -4,11 +4,12 @@ from jaxwave import grid, inversion, io, resample, storage, wavelets
 from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_product, scalar_born
 from jaxwave.dispatch import compiler_options
 from jaxwave.memory import MemoryEstimate, estimate_memory
+from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
 from jaxwave.observe import CallbackState
 from jaxwave.planning import BudgetError, StoragePlan, plan
 from jaxwave.problem import PmlFrequencyWarning, SubstepWarning
-from jaxwave.propagators import acoustic, scalar
-from jaxwave.results import AcousticResult, AcousticState, RunInfo, ScalarResult, WaveState
+from jaxwave.propagators import acoustic, elastic, scalar
+from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
 from jaxwave.storage import StorageError
 from jaxwave.survey import IGNORE_LOCATION
 
@@ -21,6 +22,8 @@ __all__ = [
     "BornResult",
     "BudgetError",
     "CallbackState",
+    "ElasticResult",
+    "ElasticState",
     "MemoryEstimate",
     "PmlFrequencyWarning",
     "RunInfo",
@@ -31,16 +34,19 @@ __all__ = [
     "WaveState",
     "acoustic",
     "compiler_options",
+    "elastic",
     "estimate_memory",
     "gauss_newton_product",
     "grid",
     "hessian_product",
     "inversion",
     "io",
+    "lambmubuoyancy_to_vpvsrho",
     "plan",
     "resample",
     "scalar",
     "scalar_born",
     "storage",
+    "vpvsrho_to_lambmubuoyancy",
     "wavelets",
 ]

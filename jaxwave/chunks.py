@@ -191,25 +191,25 @@ def over_chunks(body, carry, series, chunks: Chunks, interval: int, reverse: boo
     return carry, jnp.concatenate(outputs[::-1] if reverse else outputs) if chunks.rest else outputs[0]
 
 
-def over_entries(entry, carry, series, size: int, interval: int, reverse: bool):
+def over_entries(entry, carry, series, size: int, interval: int, levels: int, reverse: bool):
     """Scans ``entry(carry, j, steps of the series)`` over the ``size`` entries of a chunk.
 
-    Two entries an iteration when an entry is an odd number of steps: the two time levels of a leapfrog swap their
-    buffers in every step, and after an even number are back in place, so that the loop copies nothing.
+    With two time ``levels``, two entries an iteration when an entry is an odd number of steps: the levels of a leapfrog
+    swap their buffers in every step, and after an even number are back in place, so that the loop copies nothing.
     """
     scanned = (jnp.arange(size), series.reshape(size, interval, *series.shape[1:]))
-    unroll = 2 if interval % 2 and size > 1 else 1
+    unroll = 2 if levels == 2 and interval % 2 and size > 1 else 1
     carry, out = lax.scan(lambda carry, x: entry(carry, *x), carry, scanned, reverse=reverse, unroll=unroll)
     return carry, _merge_leading(out)
 
 
-def over_unstored(step, carry, series, reverse: bool):
+def over_unstored(step, carry, series, levels: int, reverse: bool):
     """Scans ``step(carry, k, step of the series)`` over the steps k = 1, 2, ... of an entry that are not stored."""
     count = series.shape[0]
     if count == 0:
         return carry, series[:0]
     scanned = (jnp.arange(1, count + 1), series)
-    return lax.scan(lambda carry, x: step(carry, *x), carry, scanned, reverse=reverse, unroll=min(2, count))
+    return lax.scan(lambda carry, x: step(carry, *x), carry, scanned, reverse=reverse, unroll=min(levels, count))
 
 
 def join(first, others):

@@ -93,14 +93,16 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
                 w, tick, ds, _ = retreat(*carry, t + k, y, gradients, [])
                 return (w, tick), ds
 
-            (w, tick), others = over_unstored(unstored, (w, tick), steps[1:], True)
+            (w, tick), others = over_unstored(unstored, (w, tick), steps[1:], equation.levels, True)
             terms = [
                 each(lambda chunk: plan.decode(storage.entry(chunk, j, size), cotangent), parts) for parts, _ in read
             ]
             w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, terms)
             return (w, tick, gradients), join(first, others)
 
-        (w, tick, gradients), ds = over_entries(entry, (w, tick, gradients), series, size, interval, True)
+        (w, tick, gradients), ds = over_entries(
+            entry, (w, tick, gradients), series, size, interval, equation.levels, True
+        )
         return (w, tick, gradients, [cursor for _, cursor in read]), ds
 
     w = equation.adjoint_start(m, operands, cotangent)

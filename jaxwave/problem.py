@@ -257,7 +257,8 @@ def _checked_fields(equation: Equation, fields, n_shots: int, of_state: bool):
     for name, field in fields.items():
         seen = geometry.seen(offsets[name])
         if field.shape == (n_shots, *geometry.shape):
-            field = jnp.pad(field, [(0, 0), *((lo + o, hi) for (lo, hi), o in zip(geometry.faces, offsets[name]))])
+            before = (lo + o for (lo, _), o in zip(geometry.faces, offsets[name], strict=True))
+            field = jnp.pad(field, [(0, 0), *zip(before, (hi for _, hi in geometry.faces), strict=True)])
         elif field.shape != (n_shots, *seen):
             raise ValueError(
                 f"{whose}`{name}` must have shape {(n_shots, *geometry.shape)} (shots and region), or "

@@ -13,10 +13,11 @@ from jaxwave import validate
 from jaxwave.chunks import RunInputs
 from jaxwave.embedding import finish, prepare, profiles
 from jaxwave.equations.acoustic import AcousticEquation
+from jaxwave.equations.elastic import ElasticEquation
 from jaxwave.equations.scalar import ScalarEquation
 from jaxwave.observe import CallbackState
 from jaxwave.problem import Problem, describe
-from jaxwave.results import AcousticResult, AcousticState, RunInfo, ScalarResult, WaveState
+from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
 from jaxwave.rules import propagate
 from jaxwave.storage.base import Storage
 from jaxwave.storage.codecs import Codec
@@ -171,8 +172,8 @@ def acoustic(
     On a staggered grid (:mod:`jaxwave.equations.acoustic` has the scheme): pressure in the cells at t, the velocity
     along each axis half a cell after the cell of the same number and at t - dt/2. Differences of order ``accuracy`` in
     space and 2 in time, with convolutional perfectly matched layers around the model. Differentiable with respect to
-    ``v``, ``rho``, the source amplitudes and the initial wavefields, in reverse and forward mode; exact for the discrete
-    scheme.
+    ``v``, ``rho``, the source amplitudes and the initial wavefields, in reverse and forward mode; exact for the
+    discrete scheme.
 
     Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, x in 1-D. What is not said here is
     as for :func:`scalar`.
@@ -202,9 +203,9 @@ def acoustic(
         pml_width: Cells of absorbing layer at each face: one number, or first and last of each axis. 0 makes a face
             reflect (p = 0 beyond it). Default 20.
         pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
-        max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v`` (at orders 6
-            and 8 up to a tenth more, where a great contrast of density needs it); required where the values of a model
-            are not known, as under ``jit``.
+        max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v`` (at orders
+            6 and 8 up to a tenth more, where a great contrast of density needs it); required where the values of a
+            model are not known, as under ``jit``.
         survey_pad, origin: Choose the part of the model that is used.
         pressure_0: Initial pressure [shot, *region], or with the cells of the layers. Default 0.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
@@ -238,11 +239,146 @@ def acoustic(
         R. W. Graves, Bull. Seism. Soc. Am. 86 (1996); P. Moczo et al., Bull. Seism. Soc. Am. 92 (2002).
     """
     out = run(describe(AcousticEquation, **_by_name(locals())))
-    fields, records = (
-        [given.get(name) for name in names]
-        for given, names in ((out.wavefields, ("pressure_0", "vz_0", "vy_0", "vx_0")), (out.records, "pzyx"))
-    )
+    fields = [out.wavefields.get(name) for name in AcousticState._fields[:4]]
+    records = [out.records.get(kind) for kind in "pzyx"]
     return AcousticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
+
+
+def elastic(
+    lamb: ArrayLike,
+    mu: ArrayLike,
+    buoyancy: ArrayLike,
+    grid_spacing: float | Sequence[float],
+    dt: float,
+    *,
+    sources: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    receivers: Mapping[str, ArrayLike] | None = None,
+    source_amplitudes_p: ArrayLike | None = None,
+    source_amplitudes_z: ArrayLike | None = None,
+    source_amplitudes_y: ArrayLike | None = None,
+    source_amplitudes_x: ArrayLike | None = None,
+    source_locations_p: ArrayLike | None = None,
+    source_locations_z: ArrayLike | None = None,
+    source_locations_y: ArrayLike | None = None,
+    source_locations_x: ArrayLike | None = None,
+    receiver_locations_p: ArrayLike | None = None,
+    receiver_locations_z: ArrayLike | None = None,
+    receiver_locations_y: ArrayLike | None = None,
+    receiver_locations_x: ArrayLike | None = None,
+    nt: int | None = None,
+    accuracy: int = 4,
+    pml_width: int | Sequence[int] = 20,
+    pml_freq: float | None = None,
+    max_vel: float | None = None,
+    survey_pad: int | Sequence[int | None] | None = None,
+    origin: Sequence[int] | None = None,
+    vz_0: ArrayLike | None = None,
+    vy_0: ArrayLike | None = None,
+    vx_0: ArrayLike | None = None,
+    sigmazz_0: ArrayLike | None = None,
+    sigmayz_0: ArrayLike | None = None,
+    sigmaxz_0: ArrayLike | None = None,
+    sigmayy_0: ArrayLike | None = None,
+    sigmaxy_0: ArrayLike | None = None,
+    sigmaxx_0: ArrayLike | None = None,
+    initial_state: ElasticState | None = None,
+    model_gradient_sampling_interval: int = 1,
+    freq_taper_frac: float = 0.0,
+    time_pad_frac: float = 0.0,
+    time_taper: bool = False,
+    forward_callback: Callable[[CallbackState], Any] | None = None,
+    backward_callback: Callable[[CallbackState], Any] | None = None,
+    callback_frequency: int = 1,
+    storage_mode: str | Storage = "device",
+    storage_path: str = ".",
+    storage_compression: bool | str | Codec = False,
+) -> ElasticResult:
+    """Propagates waves by the isotropic elastic equation, particle velocity and stress, in 2-D or 3-D:
+
+    ::
+
+        v_i,t = buoyancy (sum_j ds_ij/dx_j + f_i)
+        s_ij,t = mu (dv_i/dx_j + dv_j/dx_i) + delta_ij (lamb div(v) - q)
+
+    On a staggered grid (:mod:`jaxwave.equations.elastic` has the scheme): normal stresses in the cells, the velocity
+    along each axis half a cell after the cell of the same number, the other stresses half a cell after it along both
+    their axes; stresses at t, velocities at t - dt/2. Differences of order ``accuracy`` in space and 2 in time, with
+    convolutional perfectly matched layers around the model. Differentiable with respect to the models, the source
+    amplitudes and the initial wavefields, in reverse and forward mode; exact for the discrete scheme.
+
+    Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, which is plane strain. What is not
+    said here is as for :func:`scalar`.
+
+    A model gradient stores, per step, so many arrays of the padded grid: 1 for ``lamb``, 3 (in 3-D 6) for ``mu``, 2
+    (in 3-D 3) for ``buoyancy``, and no others.
+
+    Args:
+        lamb: Lame's first parameter [*cells] (Pa), or one model per shot [shot, *cells], in 2 or 3 dimensions. Float32
+            or float64.
+        mu: Lame's second parameter, the shear modulus (Pa), the same; 0 in a fluid. Between four cells it is their
+            harmonic mean.
+        buoyancy: 1 / density (m^3/kg), the same. Between two cells the density is their mean.
+        grid_spacing: Cell size (metres), one number or one per axis.
+        dt: Time step of sources and records (seconds). Above the stability limit each is divided into sub-steps.
+        sources: Amplitudes and locations by kind, as ``{"p": (amplitudes, locations), "x": ...}``: the same as the
+            arguments ``source_amplitudes_p``, ``source_locations_p`` and so on.
+        receivers: Locations by kind, as ``{"p": locations}``: the same as ``receiver_locations_p`` and so on.
+        source_amplitudes_p: Pressure rate, q (Pa/s) [shot, source, nt]; adds -q dt to each normal stress.
+        source_amplitudes_z, source_amplitudes_y, source_amplitudes_x: Force per volume, f (N/m^3), along an axis, the
+            same shape; adds f dt buoyancy to the velocity.
+        source_locations_p, source_locations_z, source_locations_y, source_locations_x: Integer cells
+            [shot, source, axis]. A force acts half a cell after its cell, along its axis.
+        receiver_locations_p: Integer cells [shot, receiver, axis] where the pressure (Pa) is recorded: minus the mean
+            of the normal stresses.
+        receiver_locations_z, receiver_locations_y, receiver_locations_x: The same for the velocity (m/s) along an axis,
+            recorded half a cell after the cell and dt/2 before the sample's time.
+        nt: Number of time steps; needed when there are no sources.
+        accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
+        pml_width: Cells of absorbing layer at each face: one number, or first and last of each axis. 0 makes a face
+            reflect (no stress beyond it). Default 20.
+        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
+        max_vel: Largest speed that the time step and the layers are made for. Default: the largest of P waves (at
+            orders 6 and 8 up to a tenth more, where a great contrast of density needs it); required where the values
+            of a model are not known, as under ``jit``.
+        survey_pad, origin: Choose the part of the model that is used.
+        vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
+            the value before the first cell of their own axis, as they are returned. Default 0.
+        sigmazz_0, sigmayz_0, sigmaxz_0, sigmayy_0, sigmaxy_0, sigmaxx_0: Initial stresses, the same.
+        initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly.
+        model_gradient_sampling_interval, freq_taper_frac, time_pad_frac, time_taper: As for :func:`scalar`.
+        forward_callback, backward_callback, callback_frequency: The same. The wavefields are "vx_0", "sigmaxx_0", ...;
+            the gradients are those with respect to "lamb" and "mu" of the normal stresses and, between cells,
+            "mu_xy", ..., "buoyancy_x", ...
+        storage_mode, storage_path, storage_compression: Where a model gradient keeps its wavefields.
+
+    Returns:
+        An :class:`ElasticResult`, with records ``receiver_amplitudes_p``, ``_z``, ``_y`` and ``_x``.
+
+    Raises:
+        TypeError, ValueError: If an argument is wrong; before anything runs.
+        FloatingPointError: If the wavefield becomes non-finite (called eagerly; under ``jit`` see ``is_finite``).
+        jaxwave.StorageError: If storage fails: a full disk, an altered file, ...
+
+    Example:
+        >>> import jax.numpy as jnp, jaxwave
+        >>> vp, vs, rho = (jnp.full((30, 40), x) for x in (2500.0, 1400.0, 2100.0))
+        >>> out = jaxwave.elastic(
+        ...     *jaxwave.vpvsrho_to_lambmubuoyancy(vp, vs, rho), 5.0, 1e-3,
+        ...     source_amplitudes_y=jaxwave.wavelets.ricker(25.0, 100, 1e-3, 0.05).reshape(1, 1, -1),
+        ...     source_locations_y=[[[2, 20]]], receiver_locations_p=[[[2, 10], [2, 30]]],
+        ...     receiver_locations_x=[[[2, 10]]],
+        ... )
+        >>> out.receiver_amplitudes_p.shape, out.receiver_amplitudes_x.shape
+        ((1, 2, 100), (1, 1, 100))
+
+    Reference:
+        J. Virieux, Geophysics 51 (1986); A. R. Levander, Geophysics 53 (1988); P. Moczo et al., Bull. Seism. Soc. Am.
+        92 (2002).
+    """
+    out = run(describe(ElasticEquation, **_by_name(locals())))
+    fields = [out.wavefields.get(name) for name in ElasticState._fields[:9]]
+    records = [out.records.get(kind) for kind in "pzyx"]
+    return ElasticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
 
 
 def _by_name(arguments: dict[str, Any]) -> dict[str, Any]:

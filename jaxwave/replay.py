@@ -59,12 +59,12 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
             x, tick, data, _ = advance(*carry, first_t + k, s, [], nothing)
             return (x, tick), data
 
-        (x, tick), others = over_unstored(unstored, (x, tick), steps[1:], False)
+        (x, tick), others = over_unstored(unstored, (x, tick), steps[1:], equation.levels, False)
         return (x, tick, buffer), join(first, others)
 
     x, tick = carry
     buffer = each(lambda _: storage.buffer(plan.entry_spec(x), size), wanted)
-    (x, tick, buffer), data = over_entries(entry, (x, tick, buffer), series, size, interval, False)
+    (x, tick, buffer), data = over_entries(entry, (x, tick, buffer), series, size, interval, equation.levels, False)
     return (x, tick), buffer, data
 
 

@@ -87,8 +87,8 @@ class AcousticState(NamedTuple):
 
     Attributes:
         pressure_0: [shot, *region with layers].
-        vz_0, vy_0, vx_0: Particle velocities, half a step of the loop earlier, with one value more along their own axis;
-            None for the axes that there are not.
+        vz_0, vy_0, vx_0: Particle velocities, half a step of the loop earlier, with one value more along their own
+            axis; None for the axes that there are not.
         psi: Memory variables of the pressure's derivatives: one array for each face that has a layer, in the order of
             ``pml_width``.
         phi: The same of the velocities' derivatives.
@@ -135,3 +135,70 @@ class AcousticResult(NamedTuple):
     def state(self) -> AcousticState:
         """The final state, to continue from."""
         return AcousticState(*self[:6])
+
+
+class ElasticState(NamedTuple):
+    """Everything an elastic run needs to go on exactly: pass it as ``initial_state``.
+
+    Attributes:
+        vz_0, vy_0, vx_0: Particle velocities [shot, *region with layers], half a step of the loop earlier, with one
+            value more along their own axis; None for the axes that there are not.
+        sigmazz_0, sigmayy_0, sigmaxx_0: Normal stresses.
+        sigmayz_0, sigmaxz_0, sigmaxy_0: The other stresses, with one value more along both of their axes.
+        psi: Memory variables of the stresses' derivatives, for each component of the velocity, axis and layer.
+        phi: The same of the velocities' derivatives.
+    """
+
+    vz_0: jax.Array | None
+    vy_0: jax.Array
+    vx_0: jax.Array
+    sigmazz_0: jax.Array | None
+    sigmayz_0: jax.Array | None
+    sigmaxz_0: jax.Array | None
+    sigmayy_0: jax.Array
+    sigmaxy_0: jax.Array
+    sigmaxx_0: jax.Array
+    psi: tuple[jax.Array, ...]
+    phi: tuple[jax.Array, ...]
+
+
+class ElasticResult(NamedTuple):
+    """Result of :func:`jaxwave.elastic`: a pytree. Components along axes that there are not are None.
+
+    Attributes:
+        vz_0, vy_0, vx_0: Final particle velocities [shot, *region with layers], half a step of the loop before nt dt.
+            They lie between cells: along its own axis each has one value more than there are cells, and value i is half
+            a cell before cell i.
+        sigmazz_0, sigmayy_0, sigmaxx_0: Final normal stresses, in the cells, at nt dt.
+        sigmayz_0, sigmaxz_0, sigmaxy_0: The other stresses, between cells along both of their axes.
+        psi, phi: Memory variables of the absorbing layers.
+        is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
+            a propagator raises instead.
+        info: Static facts about the run.
+        receiver_amplitudes_p: Pressure [shot, receiver, nt], minus the mean of the normal stresses; no receivers if
+            none were asked for.
+        receiver_amplitudes_z, receiver_amplitudes_y, receiver_amplitudes_x: Particle velocities, the same.
+    """
+
+    vz_0: jax.Array | None
+    vy_0: jax.Array
+    vx_0: jax.Array
+    sigmazz_0: jax.Array | None
+    sigmayz_0: jax.Array | None
+    sigmaxz_0: jax.Array | None
+    sigmayy_0: jax.Array
+    sigmaxy_0: jax.Array
+    sigmaxx_0: jax.Array
+    psi: tuple[jax.Array, ...]
+    phi: tuple[jax.Array, ...]
+    is_finite: jax.Array
+    info: RunInfo
+    receiver_amplitudes_p: jax.Array
+    receiver_amplitudes_z: jax.Array | None
+    receiver_amplitudes_y: jax.Array
+    receiver_amplitudes_x: jax.Array
+
+    @property
+    def state(self) -> ElasticState:
+        """The final state, to continue from."""
+        return ElasticState(*self[:11])

@@ -120,8 +120,8 @@ def kinds(what: str, given: Mapping[str, Any], known: Sequence[str], ndim: int) 
     for kind in given:
         if kind not in known:
             raise ValueError(
-                f"there is no {what} of kind {kind!r} in {ndim} dimensions; use {', '.join(map(repr, known))} (components "
-                "are named z, y, x from the slowest axis to the fastest: y and x in 2-D, x in 1-D)"
+                f"there is no {what} of kind {kind!r} in {ndim} dimensions; use {', '.join(map(repr, known))} "
+                "(components are named z, y, x from the slowest axis to the fastest: y and x in 2-D, x in 1-D)"
             )
 
 
@@ -196,9 +196,9 @@ def speed(
     if unknown:
         if max_vel is None:
             raise ValueError(
-                f"`max_vel` is required where the values of `{unknown[0]}` are not known (under jit, vmap or scan): the "
-                "number of sub-steps and the absorbing layers depend on it. Pass the largest speed that the model may "
-                "reach"
+                f"`max_vel` is required where the values of `{unknown[0]}` are not known (under jit, vmap or scan): "
+                "the number of sub-steps and the absorbing layers depend on it. Pass the largest speed that the model "
+                "may reach"
             )
         return max_vel
     high = largest(values)

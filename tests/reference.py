@@ -191,6 +191,40 @@ def homogeneous_3d(f, distance: float, v: float, t: np.ndarray) -> np.ndarray:
     return -np.where(late > 0, f(np.maximum(late, 0)), 0) / (4 * np.pi * distance)
 
 
+def stokes(rate, place, component: int, alpha: float, beta: float, rho: float, t: np.ndarray) -> np.ndarray:
+    """Velocity [component of the velocity, time] at ``place`` due to a point force at 0 along an axis, in 3-D.
+
+    The full space's Green's function (Aki and Richards, Quantitative Seismology, 2002, eq. 4.23); ``rate`` is the time
+    derivative of the force, ``place`` [axis, ...] of any shape, and the result [axis, ..., time].
+    """
+    place = np.asarray(place, float)
+    r = np.sqrt((place**2).sum(0))
+    gamma, unit = place / r, np.eye(len(place))[component].reshape(-1, *[1] * r.ndim)
+    along = (gamma * gamma[component])[..., None]
+    r = r[..., None]
+
+    def delayed(delay):
+        return np.where(t > delay, rate(np.maximum(t - delay, 0)), 0)
+
+    low, high = (np.minimum(r / speed, t) for speed in (alpha, beta))
+    near = _integrate(lambda s: s * rate(t[:, None] - s), low, high, 48)
+    far = along / alpha**2 * delayed(r / alpha) - (along - unit[..., None]) / beta**2 * delayed(r / beta)
+    return ((3 * along - unit[..., None]) / r**3 * near + far / r) / (4 * np.pi * rho)
+
+
+def line_force(rate, place, component: int, alpha: float, beta: float, rho: float, t: np.ndarray) -> np.ndarray:
+    """The same in 2-D, for a force per length on a line: the sum of point forces along a third axis."""
+    reach = np.sqrt(max((alpha * t[-1]) ** 2 - sum(x**2 for x in place), 0))
+    # y = r sinh q: points crowd where the line is near.
+    r = math.hypot(*place)
+    nodes, w = np.polynomial.legendre.leggauss(300)
+    end = math.asinh(reach / r)
+    q = end / 2 * (nodes + 1)
+    points = np.stack([np.full(q.shape, place[0]), np.full(q.shape, place[1]), r * np.sinh(q)])
+    each = stokes(rate, points, component, alpha, beta, rho, t)[:2]
+    return 2 * (each * (w * end / 2 * r * np.cosh(q))[:, None]).sum(1)
+
+
 def leapfrog_in_exact_space(u_0: np.ndarray, grid_spacing, v: float, dt: float, n_steps: int):
     """Leapfrog in time with exact derivatives in space: the field after -1 and after ``n_steps`` steps.
 

@@ -33,13 +33,12 @@ References:
 from __future__ import annotations
 
 import dataclasses
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxwave import stencils
 from jaxwave.boundary import Grid, Memory
 from jaxwave.equations import points, staggered
 from jaxwave.equations.staggered import Derivative, components, unit
@@ -73,8 +72,9 @@ class AcousticEquation:
     grid: Grid
 
     dimensions = (1, 2, 3)
-    models = {"v": "positive", "rho": "positive"}
+    models = MappingProxyType({"v": "positive", "rho": "positive"})
     memory_names = ("psi", "phi")
+    levels = 1
 
     # ---- for the front end ----
 
@@ -94,15 +94,14 @@ class AcousticEquation:
         """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
         ndim = len(spacing)
         v, rho = (x if x.ndim > ndim else x[None] for x in (values["v"], values["rho"]))
-        buoyancy = [np.asarray(_between(rho, axis, np)) for axis in range(ndim)]
+        buoyancy = [staggered.buoyancy_between(rho, axis) for axis in range(ndim)]
         return staggered.limiting_speed(float(v.max()), rho * v**2, buoyancy, spacing, accuracy)
 
     def coefficients(self, models, dt):
         grid, rho = self.grid, models["rho"]
         stiffness = grid.to_padded(dt * rho * models["v"] ** 2)
-        buoyancy = (
-            grid.to_padded(dt * _between(rho, axis), unit(grid.ndim, axis)) for axis in range(grid.ndim)
-        )  # fmt: skip
+        axes = range(grid.ndim)
+        buoyancy = (grid.to_padded(dt * staggered.buoyancy_between(rho, i), unit(grid.ndim, i)) for i in axes)
         return (stiffness, *buoyancy)
 
     def source_scale(self, m, kind, cells, dt):
@@ -157,7 +156,7 @@ class AcousticEquation:
         terms, after, new_psi, new_phi = [], [], [], []
         for axis, (d, b) in enumerate(zip(self._gradient, buoyancy, strict=True)):
             g, memory = d.apply(p, psi[axis], profiles, one)
-            v, g = _update(velocities[axis], b, -g, 1 + axis, scatter, keep, one)
+            v, g = staggered.update(velocities[axis], b, -g, 1 + axis, 1 + axis, scatter, keep, one)
             kind = components(self.grid.ndim)[axis]
             if kind in sources:
                 v = points.add(v, operands["sources"][kind], sources[kind])
@@ -169,7 +168,7 @@ class AcousticEquation:
             part, memory = d.apply(after[axis], phi[axis], profiles, one)
             g = g - part
             new_phi.append(memory)
-        p, g = _update(p, stiffness, g, 0, scatter, keep, one)
+        p, g = staggered.update(p, stiffness, g, 0, 0, scatter, keep, one)
         if "p" in sources:
             p = points.add(p, operands["sources"]["p"], sources["p"])
         return AcousticState(p, tuple(after), tuple(new_psi), tuple(new_phi)), (g, *terms)
@@ -223,37 +222,26 @@ class AcousticEquation:
         return w._replace(p=p, u=tuple(u))
 
     def adjoint_start(self, m, operands, cotangent):
-        p, velocities, psi, phi = cotangent
-        profiles, (stiffness, *buoyancy) = operands["profiles"], m
-
-        def scaled(derivatives, memories):
-            return tuple(
-                tuple(
-                    -_over(q["a_extent"], q["b_extent"]) * d.pad(x, layer.cells, layer.extent)
-                    for x, layer, q in zip(memory, d.layers, profiles[d.axis][d.half], strict=True)
-                )
-                for d, memory in zip(derivatives, memories, strict=True)
-            )
-
-        u = tuple(b * v for b, v in zip(buoyancy, velocities, strict=True))
-        return AcousticAdjoint(stiffness * p, u, scaled(self._gradient, psi), scaled(self._divergence, phi))
+        stiffness, *buoyancy = m
+        y, z = self._memories(operands, cotangent.psi, cotangent.phi, Derivative.adjoint_memory)
+        u = tuple(b * v for b, v in zip(buoyancy, cotangent.v, strict=True))
+        return AcousticAdjoint(stiffness * cotangent.p, u, y, z)
 
     def adjoint_finish(self, m, operands, w):
-        profiles, (stiffness, *buoyancy) = operands["profiles"], m
+        stiffness, *buoyancy = m
+        psi, phi = self._memories(operands, w.y, w.z, Derivative.cotangent_memory)
+        v = tuple(points.divide(u, b) for u, b in zip(w.u, buoyancy, strict=True))
+        return AcousticState(points.divide(w.p, stiffness), v, psi, phi)
 
-        def unscaled(derivatives, memories):
-            return tuple(
-                tuple(
-                    -_over(q["b"], q["a"])
-                    * stencils.cells(x, d.axis + 1, layer.cells.start - layer.extent.start, layer.cells.size)
-                    for x, layer, q in zip(memory, d.layers, profiles[d.axis][d.half], strict=True)
-                )
+    def _memories(self, operands, of_gradient, of_divergence, function):
+        """Cotangents of memory variables from the adjoint's or the other way, negative as the terms are."""
+        return (
+            tuple(
+                tuple(-x for x in function(d, memory, operands["profiles"]))
                 for d, memory in zip(derivatives, memories, strict=True)
             )
-
-        v = tuple(points.divide(u, b) for u, b in zip(w.u, buoyancy, strict=True))
-        psi, phi = unscaled(self._gradient, w.y), unscaled(self._divergence, w.z)
-        return AcousticState(points.divide(w.p, stiffness), v, psi, phi)
+            for derivatives, memories in ((self._gradient, of_gradient), (self._divergence, of_divergence))
+        )
 
     # ---- gradient ----
 
@@ -278,28 +266,3 @@ class AcousticEquation:
     def adjoint_wavefields(self, m, w):
         unscaled = (points.divide(field, c) for field, c in zip((w.p, *w.u), m, strict=True))
         return dict(zip(self.wavefield_offsets(self.grid.ndim), unscaled, strict=True))
-
-
-def _update(field, c, g, slot: int, scatter, keep, one):
-    """field + c g, with what perturbations scatter; and g, by itself if it is kept."""
-    if keep[slot]:
-        g = g / one
-    field = field + c * g
-    for dm, terms in scatter:
-        if dm[slot] is not None:
-            field = field + dm[slot] * terms[slot]
-    return field, g if keep[slot] else None
-
-
-def _between(rho, axis: int, xp=jnp):
-    """Buoyancy between the cells of an axis: from the arithmetic mean of the density, that of the cell at a face."""
-    width = [(1, 1) if a == axis + 1 else (0, 0) for a in range(rho.ndim)]
-    rho = xp.pad(rho, width, mode="edge")
-    n = rho.shape[axis + 1] - 1
-    low, high = (rho[(slice(None),) * (axis + 1) + (slice(k, k + n),)] for k in (0, 1))
-    return 2 / (low + high)
-
-
-def _over(x, y):
-    """x / y of profiles, zero where y is zero."""
-    return points.divide(jnp.asarray(x), jnp.asarray(y))

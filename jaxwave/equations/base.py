@@ -1,77 +1,146 @@
-"""What the time loop asks of an equation.
+"""What the front end and the time loop ask of an equation.
 
 An equation is a frozen, hashable description (grid, order, ...). Its methods are pure functions of arrays: no I/O, no
 Python branch on a traced value. The state advances by
 
     x[t+1] = A(m) x[t] + B s[t],        d[t] = R x[t]
 
-with coefficients m, injected amplitudes s and recorded data d. A(m) is linear in m, and m multiplies *terms* g(x) of
-the state: what the gradient with respect to m needs from step t is g(x[t]) alone, and the linearised (Born) run adds
-dm g.
+with coefficients m, injected amplitudes s and recorded data d. A(m) may be a product of stages, each linear in its own
+coefficients. A coefficient multiplies *terms* g(x) of the state: what the gradient with respect to it needs from step t
+is g(x[t]) alone, and the linearised (Born) run adds dm g at the same place. ``slots`` says which coefficient each term
+belongs to; all terms have one shape.
 
-The adjoint state may be scaled as suits the equation; only ``adjoint_start``, ``adjoint_finish`` and the accumulation
-know how.
+Sources and receivers of several kinds follow each other along the last axis of s and d, in the order of
+``operands["sources"]`` and ``operands["receivers"]``, which map the kinds that there are to cells of the padded grid.
+``operands["profiles"]`` is what ``profiles`` returned.
+
+The adjoint state may be scaled as suits the equation; only the equation knows how.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
+import numpy as np
+
+from jaxwave.boundary import Grid, Memory
 
 Coefficients = tuple[jax.Array, ...]
-Terms = tuple[jax.Array, ...]
+Partial = tuple[jax.Array | None, ...]
+"""One array for each coefficient or term, None for those that are not wanted."""
 State = Any
 Operands = Mapping[str, Any]
+Cells = tuple[jax.Array, ...]
 
 
 class Equation(Protocol):
-    """The discrete equation. Arrays of a state have the shots as their leading axis."""
+    """The discrete equation. Arrays of a state have the shots as their leading axis.
+
+    Attributes:
+        grid: The padded grid.
+        dimensions: Numbers of dimensions that it exists in.
+        models: The user's models by name, and what their values must be (see ``validate.RULES``).
+        memory_names: Names of the groups of memory variables in a user's state.
+        levels: Time levels that a wavefield is held at: 2 in a leapfrog of second order, whose levels swap in every
+            step; 1 where everything is updated in place.
+        slots: For each term, the number of its coefficient.
+    """
+
+    grid: Grid
+    dimensions: ClassVar[tuple[int, ...]]
+    models: ClassVar[Mapping[str, str]]
+    memory_names: ClassVar[tuple[str, ...]]
+    levels: ClassVar[int]
+    slots: tuple[int, ...]
+
+    # ---- for the front end: what a user gives and sees ----
+
+    @staticmethod
+    def wavefield_offsets(ndim: int) -> dict[str, tuple[int, ...]]:
+        """A user's wavefields by name, in the order of ``pack``, and along which axes they lie between the cells."""
+
+    @staticmethod
+    def source_kinds(ndim: int) -> tuple[str, ...]:
+        """Kinds of sources, as in the names of arguments; "" for the only one."""
+
+    @staticmethod
+    def receiver_kinds(ndim: int) -> tuple[str, ...]:
+        """Kinds of receivers."""
+
+    @staticmethod
+    def largest_speed(values: Mapping[str, np.ndarray], spacing: Sequence[float], accuracy: int) -> float:
+        """The speed that the time step and the layers must be made for, of models whose values are known."""
+
+    def coefficients(self, models: Mapping[str, jax.Array], dt: float) -> Coefficients:
+        """m on the padded grid [1 or shot, *padded], from models on the interior; differentiated by JAX."""
+
+    def source_scale(self, m: Coefficients, kind: str, cells: Cells, dt: float) -> jax.Array | float:
+        """What a user's amplitudes are multiplied by before they are injected: [shot, source]."""
+
+    def profiles(self, dt: float, max_vel: float, pml_freq: float, dtype: np.dtype) -> Any:
+        """Profiles of the absorbing layers: a pytree of NumPy arrays."""
+
+    def memory(self) -> tuple[tuple[Memory, ...], ...]:
+        """Where the memory variables of each group live."""
+
+    def pack(self, wavefields: Sequence[jax.Array], memory: Sequence[Sequence[jax.Array]]) -> State:
+        """A state from padded wavefields and groups of memory variables."""
+
+    def unpack(self, x: State) -> tuple[tuple[jax.Array, ...], tuple[tuple[jax.Array, ...], ...]]:
+        """The inverse of ``pack``."""
+
+    # ---- for the time loop ----
 
     def step(
-        self, m: Coefficients, operands: Operands, x: State, scatter: Sequence[tuple[Coefficients, Terms]], save: bool
-    ) -> tuple[State, Terms]:
-        """A(m) x plus the sum of dm g over ``scatter``; and g(x), materialised when ``save``."""
-
-    def inject(self, operands: Operands, x: State, amplitudes: jax.Array) -> State:
-        """x plus B s, for amplitudes [shot, source]."""
+        self,
+        m: Coefficients,
+        operands: Operands,
+        x: State,
+        amplitudes: jax.Array,
+        scatter: Sequence[tuple[Partial, Partial]],
+        keep: Sequence[Any],
+    ) -> tuple[State, Partial]:
+        """A(m) x + B s plus the sum of dm g over ``scatter``, for amplitudes s [shot, source]; and g(x), materialised
+        for the terms that ``keep`` is true for.
+        """
 
     def record(self, operands: Operands, x: State) -> jax.Array:
         """R x: [shot, receiver]."""
 
-    def terms_shape(self, x: State) -> tuple[jax.ShapeDtypeStruct, ...]:
-        """Shapes of g(x) for states like ``x``."""
+    def term_shape(self, x: State) -> jax.ShapeDtypeStruct:
+        """Shape of each term of g(x) for states like ``x``."""
 
     def adjoint_start(self, m: Coefficients, operands: Operands, cotangent: State) -> Any:
         """The adjoint state whose unscaled value is the cotangent of a state."""
 
-    def adjoint_step(self, m: Coefficients, operands: Operands, w: Any) -> Any:
-        """Transpose of A(m)."""
+    def adjoint_step(
+        self, m: Coefficients, operands: Operands, w: Any, images: Sequence[tuple[Partial, Partial]]
+    ) -> tuple[Any, jax.Array, list[Partial]]:
+        """The transpose of a step: of A(m), of B [shot, source], and the imaging condition, which adds adjoint times
+        terms to the gradient of each pair (gradient, terms).
+        """
 
     def adjoint_inject(self, m: Coefficients, operands: Operands, w: Any, data: jax.Array) -> Any:
         """w plus the transpose of R applied to data [shot, receiver]."""
 
-    def adjoint_record(self, m: Coefficients, operands: Operands, w: Any) -> jax.Array:
-        """Transpose of B: [shot, source]."""
-
     def adjoint_finish(self, m: Coefficients, operands: Operands, w: Any) -> State:
         """The cotangent of a state from the adjoint state."""
 
-    def gradient_start(self, m: Coefficients, w: Any) -> Terms:
-        """Zero accumulators of the gradient."""
+    def gradient_start(self, m: Coefficients, w: Any) -> tuple[jax.Array, ...]:
+        """Zero accumulators of the gradient, one for each coefficient."""
 
-    def gradient_add(self, gradient: Terms, w: Any, terms: Terms) -> Terms:
-        """Adds the imaging condition of one step: adjoint times stored terms."""
-
-    def gradient_finish(self, m: Coefficients, gradient: Terms) -> Coefficients:
+    def gradient_finish(self, m: Coefficients, gradient: Partial) -> Partial:
         """The gradient with respect to m: unscaled, and summed over shots that share a model."""
 
-    def model_gradients(self, m: Coefficients, gradient: Terms, dt: float) -> dict[str, jax.Array]:
-        """Named gradients with respect to the user's models on the padded grid, for callbacks."""
+    # ---- for callbacks ----
+
+    def model_gradients(self, m: Coefficients, gradient: Partial, dt: float) -> dict[str, jax.Array]:
+        """Named gradients on the padded grid."""
 
     def wavefields(self, x: State) -> dict[str, jax.Array]:
-        """Named physical wavefields on the padded grid, for callbacks."""
+        """Named physical wavefields on the padded grid."""
 
     def adjoint_wavefields(self, m: Coefficients, w: Any) -> dict[str, jax.Array]:
-        """Named adjoint wavefields on the padded grid, for callbacks."""
+        """Named adjoint wavefields on the padded grid."""

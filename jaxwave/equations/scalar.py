@@ -25,6 +25,7 @@ How the updates are written decides their speed tenfold in XLA on a CPU:
 from __future__ import annotations
 
 import dataclasses
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -61,8 +62,9 @@ class ScalarEquation:
     grid: Grid
 
     dimensions = (1, 2, 3)
-    models = {"v": "positive"}
+    models = MappingProxyType({"v": "positive"})
     memory_names = ("psi", "zeta")
+    levels = 2
     slots = (0,)
 
     # ---- for the front end ----

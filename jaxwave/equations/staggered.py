@@ -18,11 +18,13 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from jaxwave import boundary, stencils
 from jaxwave.boundary import Grid, Memory, Range
+from jaxwave.equations import points
 from jaxwave.grid import COURANT_NUMBER, critical_courant_number
 
 
@@ -116,6 +118,21 @@ class Derivative:
             after.append(z)
         return d, tuple(after)
 
+    def adjoint_memory(self, cotangents, profiles) -> tuple[jax.Array, ...]:
+        """z, over the layers' extents, from the cotangents of the memory variables after a step."""
+        return tuple(
+            _over(q["a_extent"], q["b_extent"]) * self.pad(x, layer.cells, layer.extent)
+            for x, layer, q in zip(cotangents, self.layers, profiles[self.axis][self.half], strict=True)
+        )
+
+    def cotangent_memory(self, memory, profiles) -> tuple[jax.Array, ...]:
+        """The inverse: the cotangents of the memory variables before a step, from z."""
+        return tuple(
+            _over(q["b"], q["a"])
+            * stencils.cells(z, self.axis + 1, layer.cells.start - layer.extent.start, layer.cells.size)
+            for z, layer, q in zip(memory, self.layers, profiles[self.axis][self.half], strict=True)
+        )
+
     def profiles(self, dt: float, max_vel: float, pml_freq: float, dtype) -> tuple[dict[str, np.ndarray], ...]:
         """Profiles of every layer: a and b where it has a memory, and over its extent."""
         found = []
@@ -138,6 +155,34 @@ class Derivative:
         return tuple(found)
 
 
+def _over(x, y):
+    """x / y of profiles, zero where y is zero."""
+    return points.divide(jnp.asarray(x), jnp.asarray(y))
+
+
+def update(field, c, g, number: int, slot: int, scatter, keep, one):
+    """field + c g, with what perturbations of c scatter; and g by itself if it is kept, else None.
+
+    ``number`` is that of the coefficient, ``slot`` that of its only term g.
+    """
+    if keep[slot]:
+        g = g / one
+    field = field + c * g
+    for dm, terms in scatter:
+        if dm[number] is not None:
+            field = field + dm[number] * terms[slot]
+    return field, g if keep[slot] else None
+
+
+def buoyancy_between(rho, axis: int):
+    """Buoyancy between the cells of an axis: of the arithmetic mean of the density; at a face that of its cell."""
+    width = [(1, 1) if a == axis + 1 else (0, 0) for a in range(rho.ndim)]
+    rho = (np if isinstance(rho, np.ndarray) else jnp).pad(rho, width, mode="edge")
+    n = rho.shape[axis + 1] - 1
+    low, high = (rho[(slice(None),) * (axis + 1) + (slice(k, k + n),)] for k in (0, 1))
+    return 2 / (low + high)
+
+
 def all_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype):
     """Profiles of both derivatives along every axis: ``[axis][half]``."""
     return tuple(
@@ -157,10 +202,10 @@ def unit(ndim: int, *axes: int) -> tuple[int, ...]:
 
 
 def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, accuracy: int) -> float:
-    """The speed of a homogeneous medium that would limit the time step as this one does, or less.
+    """The speed of a homogeneous medium that would limit the time step as this one does, or a little more.
 
-    A bound of the largest frequency of K D^T b D by Cauchy's inequality, exact where the medium is homogeneous: with the
-    stencil's weights c and S the sum of |c|,
+    From a bound of the largest frequency of K D^T b D by Cauchy's inequality, exact where the medium is homogeneous:
+    with the stencil's weights c and S the sum of |c|,
 
         w^2 <= 4 S^2 max over cells of K sum over axes of mean(b) / dx^2
 

@@ -1,0 +1,349 @@
+"""The isotropic elastic wave equation, particle velocity and stress on a staggered grid, with a PML.
+
+Continuous, with Lame's parameters lamb and mu, the buoyancy b = 1 / rho and s the stress:
+
+    v_i,t  = b (sum over j of ds_ij/dx_j + f_i)
+    s_ii,t = lamb div v + 2 mu dv_i/dx_i - q          s_ij,t = mu (dv_i/dx_j + dv_j/dx_i)
+
+Discrete: the normal stresses s_ii lie in the cells, s_ij half a cell on along i and j, both at times t; v_i half a cell
+on along i, and half a time step earlier. Every derivative D has the memory of the absorbing layers
+(:mod:`jaxwave.equations.staggered`). With B_i = b dt, L = lamb dt, M = 2 mu dt, M_ij = mu dt:
+
+    g_i  = sum over j of D_j s_ij     v'_i  = v_i + B_i (f_i + g_i)
+    e_k  = D_k v'_k                   s'_kk = s_kk + L sum(e) + M e_k - q dt
+    e_ij = D_j v'_i + D_i v'_j        s'_ij = s_ij + M_ij e_ij
+
+The terms of the coefficients are g_i for B_i, sum(e) for L, every e_k for M and e_ij for M_ij. Between cells the
+density is the arithmetic mean of its neighbours, and mu the harmonic mean of the four around a point, zero if one of
+them is a fluid (Moczo et al., 2002). Beyond a face the stress is zero.
+
+In the adjoint the cotangents T of the stresses are carried as they are, because a fluid has no inverse of M, and
+multiplied by the coefficients once a step; those of the velocities are scaled, U_i = B_i times the cotangent of v_i.
+
+References:
+    J. Virieux, "P-SV wave propagation in heterogeneous media: velocity-stress finite-difference method", Geophysics 51
+    (1986); A. R. Levander, "Fourth-order finite-difference P-SV seismograms", Geophysics 53 (1988); P. Moczo et al.,
+    "3D heterogeneous staggered-grid finite-difference modeling of seismic motion with volume harmonic and arithmetic
+    averaging of elastic moduli and densities", Bull. Seism. Soc. Am. 92 (2002).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from types import MappingProxyType
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxwave.boundary import Grid, Memory
+from jaxwave.equations import points, staggered
+from jaxwave.equations.staggered import Derivative, components, unit
+
+Memories = tuple[tuple[tuple[jax.Array, ...], ...], ...]
+"""Memory variables ``[i][j]`` of the layers of axis j: of D_j s_ij or of D_j v_i."""
+
+
+class ElasticState(NamedTuple):
+    """v[t - 1/2], normal stresses and the others (in the order of ``pairs``) at t, on the padded grid; memory."""
+
+    v: tuple[jax.Array, ...]
+    normal: tuple[jax.Array, ...]
+    shear: tuple[jax.Array, ...]
+    psi: Memories
+    phi: Memories
+
+
+class ElasticAdjoint(NamedTuple):
+    """U, T, and the adjoint's memory over the layers' extents: y belongs to psi, z to phi."""
+
+    u: tuple[jax.Array, ...]
+    normal: tuple[jax.Array, ...]
+    shear: tuple[jax.Array, ...]
+    y: Memories
+    z: Memories
+
+
+@dataclasses.dataclass(frozen=True)
+class ElasticEquation:
+    """See the module's text. Coefficients are L, M, each M_ij and each B_i, [1 or shot, *padded], zero in the halo."""
+
+    grid: Grid
+
+    dimensions = (2, 3)
+    models = MappingProxyType({"lamb": "finite", "mu": "not negative", "buoyancy": "positive"})
+    memory_names = ("psi", "phi")
+    levels = 1
+
+    # ---- for the front end ----
+
+    @staticmethod
+    def wavefield_offsets(ndim: int) -> dict[str, tuple[int, ...]]:
+        names = components(ndim)
+        found = {f"v{name}_0": unit(ndim, i) for i, name in enumerate(names)}
+        found |= {f"sigma{name}{name}_0": unit(ndim) for name in names}
+        return found | {f"sigma{names[j]}{names[i]}_0": unit(ndim, i, j) for i, j in pairs(ndim)}
+
+    @staticmethod
+    def source_kinds(ndim: int) -> tuple[str, ...]:
+        return ("p", *components(ndim))
+
+    receiver_kinds = source_kinds
+
+    @staticmethod
+    def largest_speed(values, spacing, accuracy) -> float:
+        """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
+        ndim = len(spacing)
+        lamb, mu, b = (values[k] if values[k].ndim > ndim else values[k][None] for k in ("lamb", "mu", "buoyancy"))
+        stiffness = lamb + 2 * mu
+        if not (stiffness > 0).all():
+            raise ValueError(f"`lamb` + 2 `mu` must be positive; got {stiffness.min():g}")
+        between = [staggered.buoyancy_between(1 / b, axis) for axis in range(ndim)]
+        largest = float(np.sqrt((stiffness * b).max()))
+        return staggered.limiting_speed(largest, stiffness, between, spacing, accuracy)
+
+    def coefficients(self, models, dt):
+        grid, ndim = self.grid, self.grid.ndim
+        lamb, mu, rho = models["lamb"], models["mu"], 1 / models["buoyancy"]
+        shear = (grid.to_padded(dt * _mu_between(mu, i, j), unit(ndim, i, j)) for i, j in pairs(ndim))
+        buoyancy = (grid.to_padded(dt * staggered.buoyancy_between(rho, i), unit(ndim, i)) for i in range(ndim))
+        return (grid.to_padded(dt * lamb), grid.to_padded(2 * dt * mu), *shear, *buoyancy)
+
+    def source_scale(self, m, kind, cells, dt):
+        return -dt if kind == "p" else points.at(self._split(m)[3][components(self.grid.ndim).index(kind)], cells)
+
+    def profiles(self, dt, max_vel, pml_freq, dtype):
+        return staggered.all_profiles(self.grid, dt, max_vel, pml_freq, dtype)
+
+    def memory(self) -> tuple[tuple[Memory, ...], ...]:
+        axes = range(self.grid.ndim)
+        psi = [q for i in axes for d in self._of_stress(i) for q in d.memory(unit(self.grid.ndim, i))]
+        phi = [q for i in axes for d in self._of_velocity(i) for q in d.memory(self._stress_offset(i, d.axis))]
+        return tuple(psi), tuple(phi)
+
+    def pack(self, wavefields, memory) -> ElasticState:
+        n = self.grid.ndim
+        psi, phi = (self._by_derivative(group) for group in memory)
+        return ElasticState(
+            tuple(wavefields[:n]), tuple(wavefields[n : 2 * n]), tuple(wavefields[2 * n :]), psi, phi
+        )  # fmt: skip
+
+    def unpack(self, x: ElasticState):
+        return (*x.v, *x.normal, *x.shear), tuple(sum((sum(row, ()) for row in q), ()) for q in (x.psi, x.phi))
+
+    # ---- geometry ----
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        n = self.grid.ndim
+        return (0, *(1,) * n, *range(2, 2 + len(pairs(n)) + n))
+
+    def _split(self, m):
+        """L, M, the M_ij and the B_i."""
+        n = len(pairs(self.grid.ndim))
+        return m[0], m[1], m[2 : 2 + n], m[2 + n :]
+
+    def _of_stress(self, i: int) -> tuple[Derivative, ...]:
+        """D_j of s_ij, for every j."""
+        return tuple(Derivative(self.grid, j, i == j) for j in range(self.grid.ndim))
+
+    def _of_velocity(self, i: int) -> tuple[Derivative, ...]:
+        """D_j of v_i, for every j."""
+        return tuple(Derivative(self.grid, j, i != j) for j in range(self.grid.ndim))
+
+    def _stress_offset(self, i: int, j: int) -> tuple[int, ...]:
+        return unit(self.grid.ndim) if i == j else unit(self.grid.ndim, i, j)
+
+    def _by_derivative(self, flat) -> Memories:
+        flat, axes = list(flat), range(self.grid.ndim)
+        counts = [sum(width > 0 for width in faces) for faces in self.grid.faces]
+        return tuple(tuple(tuple(flat.pop(0) for _ in range(counts[j])) for j in axes) for _ in axes)
+
+    def _stress(self, x, i: int, j: int) -> jax.Array:
+        return x.normal[i] if i == j else x.shear[pairs(self.grid.ndim).index((min(i, j), max(i, j)))]
+
+    def term_shape(self, x: ElasticState) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(x.normal[0].shape, x.normal[0].dtype)
+
+    # ---- forward ----
+
+    def step(self, m, operands, x, amplitudes, scatter, keep):
+        lamb, mu, shears, buoyancy = self._split(m)
+        n, one, profiles = self.grid.ndim, points.one(lamb, self.grid.halo), operands["profiles"]
+        sources = points.split(amplitudes, operands["sources"])
+        velocities, psi, phi, moved = [], [], {}, []
+        for i, b in enumerate(buoyancy):
+            found = [
+                d.apply(self._stress(x, i, j), x.psi[i][j], profiles, one) for j, d in enumerate(self._of_stress(i))
+            ]  # fmt: skip
+            number = 2 + len(shears) + i
+            v, g = staggered.update(x.v[i], b, sum(g for g, _ in found), number, number + n - 1, scatter, keep, one)
+            kind = components(n)[i]
+            if kind in sources:
+                v = points.add(v, operands["sources"][kind], sources[kind])
+            velocities.append(v)
+            psi.append(tuple(memory for _, memory in found))
+            moved.append(g)
+
+        def strain(i, j):
+            e, phi[i, j] = self._of_velocity(i)[j].apply(velocities[i], x.phi[i][j], profiles, one)
+            return e
+
+        e = [strain(k, k) / one for k in range(n)]
+        div = sum(e[1:], e[0])
+        if keep[0]:
+            div = div / one
+        normal = [s + lamb * div + mu * ek for s, ek in zip(x.normal, e, strict=True)]
+        for dm, terms in scatter:
+            if dm[0] is not None:
+                normal = [s + dm[0] * terms[0] for s in normal]
+            if dm[1] is not None:
+                normal = [s + dm[1] * terms[1 + k] for k, s in enumerate(normal)]
+        if "p" in sources:
+            normal = [points.add(s, operands["sources"]["p"], sources["p"]) for s in normal]
+        shear, sheared = [], []
+        for k, (i, j) in enumerate(pairs(n)):
+            g = strain(i, j) + strain(j, i)
+            s, g = staggered.update(x.shear[k], shears[k], g, 2 + k, 1 + n + k, scatter, keep, one)
+            shear.append(s)
+            sheared.append(g)
+        kept = (div if keep[0] else None, *(ek if keep[1 + k] else None for k, ek in enumerate(e)), *sheared, *moved)
+        phi = tuple(tuple(phi[i, j] for j in range(n)) for i in range(n))
+        return ElasticState(tuple(velocities), tuple(normal), tuple(shear), tuple(psi), phi), kept
+
+    def record(self, operands, x):
+        n, found = self.grid.ndim, []
+        for kind, cells in operands["receivers"].items():
+            if kind == "p":
+                found.append(sum(points.get(s, cells) for s in x.normal) / -n)
+            else:
+                found.append(points.get(x.v[components(n).index(kind)], cells))
+        return points.join(found, x.v[0])
+
+    # ---- adjoint ----
+
+    def adjoint_step(self, m, operands, w, images):
+        lamb, mu, shears, buoyancy = self._split(m)
+        n, one, profiles = self.grid.ndim, points.one(lamb, self.grid.halo), operands["profiles"]
+        trace = sum(w.normal[1:], w.normal[0])
+        stressed = w._replace(
+            normal=tuple((lamb * trace + mu * s) / one for s in w.normal),
+            shear=tuple(c * s / one for c, s in zip(shears, w.shear, strict=True)),
+        )
+
+        def transposed(derivatives, fields, memories):
+            found = [d.transpose(f, q, profiles, one) for d, f, q in zip(derivatives, fields, memories, strict=True)]
+            return sum(g for g, _ in found), tuple(q for _, q in found)
+
+        u, z = [], []
+        for i, b in enumerate(buoyancy):
+            fields = [self._stress(stressed, i, j) for j in range(n)]
+            g, memory = transposed(self._of_velocity(i), fields, w.z[i])
+            u.append(w.u[i] - b * g)
+            z.append(memory)
+        ds = self._adjoint_record(m, operands, w, u)
+        gradients = [self._imaged(gradient, terms, trace, w, u) for gradient, terms in images]
+        parts = [[d.transpose(u[i], w.y[i][d.axis], profiles, one) for d in self._of_stress(i)] for i in range(n)]
+        normal = tuple(s - parts[k][k][0] for k, s in enumerate(w.normal))
+        shear = tuple(s - (parts[i][j][0] + parts[j][i][0]) for s, (i, j) in zip(w.shear, pairs(n), strict=True))
+        y = tuple(tuple(memory for _, memory in row) for row in parts)
+        return ElasticAdjoint(tuple(u), normal, shear, y, tuple(z)), ds, gradients
+
+    def _imaged(self, gradient, terms, trace, w, u):
+        """A gradient with the imaging condition of one step added."""
+        n, found = self.grid.ndim, list(gradient)
+        if gradient[0] is not None:
+            found[0] = gradient[0] + trace * terms[0]
+        if gradient[1] is not None:
+            found[1] = gradient[1] + sum(s * e for s, e in zip(w.normal, terms[1 : 1 + n], strict=True))
+        for k, field in enumerate((*w.shear, *u)):
+            if gradient[2 + k] is not None:
+                found[2 + k] = gradient[2 + k] + field * terms[1 + n + k]
+        return tuple(found)
+
+    def _adjoint_record(self, m, operands, w, u):
+        found, buoyancy = [], self._split(m)[3]
+        for kind, cells in operands["sources"].items():
+            if kind == "p":
+                found.append(sum(points.get(s, cells) for s in w.normal))
+            else:
+                i = components(self.grid.ndim).index(kind)
+                found.append(points.divide(points.get(u[i], cells), points.at(buoyancy[i], cells)))
+        return points.join(found, w.u[0])
+
+    def adjoint_inject(self, m, operands, w, data):
+        n, u, normal, buoyancy = self.grid.ndim, list(w.u), w.normal, self._split(m)[3]
+        for kind, values in points.split(data, operands["receivers"]).items():
+            cells = operands["receivers"][kind]
+            if kind == "p":
+                normal = tuple(points.add(s, cells, values / -n) for s in normal)
+            else:
+                i = components(n).index(kind)
+                u[i] = points.add(u[i], cells, points.at(buoyancy[i], cells) * values)
+        return w._replace(u=tuple(u), normal=normal)
+
+    def adjoint_start(self, m, operands, cotangent):
+        y, z = self._memories(operands, cotangent.psi, cotangent.phi, Derivative.adjoint_memory)
+        u = tuple(b * v for b, v in zip(self._split(m)[3], cotangent.v, strict=True))
+        return ElasticAdjoint(u, cotangent.normal, cotangent.shear, y, z)
+
+    def adjoint_finish(self, m, operands, w):
+        psi, phi = self._memories(operands, w.y, w.z, Derivative.cotangent_memory)
+        return ElasticState(tuple(map(points.divide, w.u, self._split(m)[3])), w.normal, w.shear, psi, phi)
+
+    def _memories(self, operands, of_stress, of_velocity, function):
+        axes = range(self.grid.ndim)
+        return (
+            tuple(tuple(function(d, memories[i][d.axis], operands["profiles"]) for d in derivatives(i)) for i in axes)
+            for derivatives, memories in ((self._of_stress, of_stress), (self._of_velocity, of_velocity))
+        )
+
+    # ---- gradient ----
+
+    def gradient_start(self, m, w):
+        zero = jnp.zeros_like(w.u[0])
+        return (zero,) * len(m)
+
+    def gradient_finish(self, m, gradient):
+        total = [None if g is None else points.sum_shots(g, c) for g, c in zip(gradient, m, strict=True)]
+        n = self.grid.ndim
+        scaled = (None if g is None else points.divide(g, c) for g, c in zip(total[-n:], m[-n:], strict=True))
+        return (*total[:-n], *scaled)
+
+    # ---- for callbacks ----
+
+    def model_gradients(self, m, gradient, dt):
+        names = components(self.grid.ndim)
+        between = [f"mu_{names[j]}{names[i]}" for i, j in pairs(len(names))] + [f"buoyancy_{name}" for name in names]
+        found = zip(("lamb", "mu", *between), self.gradient_finish(m, gradient), strict=True)
+        return {name: (2 * dt if name == "mu" else dt) * g for name, g in found if g is not None}
+
+    def wavefields(self, x):
+        return dict(zip(self.wavefield_offsets(self.grid.ndim), (*x.v, *x.normal, *x.shear), strict=True))
+
+    def adjoint_wavefields(self, m, w):
+        v = map(points.divide, w.u, self._split(m)[3])
+        return dict(zip(self.wavefield_offsets(self.grid.ndim), (*v, *w.normal, *w.shear), strict=True))
+
+
+def pairs(ndim: int) -> tuple[tuple[int, int], ...]:
+    """The pairs of different axes."""
+    return tuple((i, j) for i in range(ndim) for j in range(i + 1, ndim))
+
+
+def _mu_between(mu: jax.Array, i: int, j: int) -> jax.Array:
+    """mu half a cell on along i and j: the harmonic mean of four cells; zero beside a fluid and at the faces."""
+    width = [(1, 1) if a in (i + 1, j + 1) else (0, 0) for a in range(mu.ndim)]
+    mu = jnp.pad(mu, width)
+
+    def corner(di, dj):
+        cut = [slice(None)] * mu.ndim
+        for axis, d in ((i + 1, di), (j + 1, dj)):
+            cut[axis] = slice(d, d + mu.shape[axis] - 1)
+        return mu[tuple(cut)]
+
+    corners = [corner(di, dj) for di in (0, 1) for dj in (0, 1)]
+    solid = (corners[0] > 0) & (corners[1] > 0) & (corners[2] > 0) & (corners[3] > 0)
+    slowness = sum(1 / jnp.where(solid, c, 1) for c in corners)
+    return jnp.where(solid, 4 / slowness, 0)

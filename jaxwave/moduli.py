@@ -1,0 +1,58 @@
+"""Elastic parameters: from speeds and density to those of the propagator, and back."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+def vpvsrho_to_lambmubuoyancy(vp: ArrayLike, vs: ArrayLike, rho: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Lame's parameters and buoyancy of an isotropic medium, from its speeds and density.
+
+    ::
+
+        lamb = rho (vp^2 - 2 vs^2)        mu = rho vs^2        buoyancy = 1 / rho
+
+    Args:
+        vp: Speed of P waves (m/s), of any shape.
+        vs: Speed of S waves (m/s), 0 in a fluid.
+        rho: Density (kg/m^3).
+
+    Returns:
+        ``lamb`` (Pa), ``mu`` (Pa) and ``buoyancy`` (m^3/kg).
+
+    Example:
+        >>> [float(x) for x in vpvsrho_to_lambmubuoyancy(2000.0, 1000.0, 2000.0)]
+        [4000000000.0, 2000000000.0, 0.0005000000237487257]
+    """
+    vp, vs, rho = (jnp.asarray(x) for x in (vp, vs, rho))
+    mu = rho * vs**2
+    return rho * vp**2 - 2 * mu, mu, 1 / rho
+
+
+def lambmubuoyancy_to_vpvsrho(
+    lamb: ArrayLike, mu: ArrayLike, buoyancy: ArrayLike
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Speeds and density of an isotropic medium, from Lame's parameters and its buoyancy.
+
+    ::
+
+        vp = sqrt((lamb + 2 mu) buoyancy)        vs = sqrt(mu buoyancy)        rho = 1 / buoyancy
+
+    Args:
+        lamb: First parameter (Pa), of any shape.
+        mu: Second parameter (Pa), 0 in a fluid. The derivative of ``vs`` with respect to it is 0 there.
+        buoyancy: 1 / density (m^3/kg).
+
+    Returns:
+        ``vp`` (m/s), ``vs`` (m/s) and ``rho`` (kg/m^3).
+
+    Example:
+        >>> [float(x) for x in lambmubuoyancy_to_vpvsrho(4e9, 2e9, 0.0005)]
+        [2000.0, 1000.0, 2000.0]
+    """
+    lamb, mu, buoyancy = (jnp.asarray(x) for x in (lamb, mu, buoyancy))
+    solid = mu > 0
+    vs = jnp.where(solid, jnp.sqrt(jnp.where(solid, mu, 1) * buoyancy), 0)
+    return jnp.sqrt((lamb + 2 * mu) * buoyancy), vs, 1 / buoyancy

@@ -1,0 +1,188 @@
+"""Small random problems for any equation: models, sources and receivers of every kind, a first state."""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+
+import jax
+import numpy as np
+import pytest
+
+import jaxwave
+from jaxwave.equations.registry import EQUATIONS
+
+SPACING = (5.0, 7.0, 6.0)
+RANGES = {  # units as in the propagators
+    "v": (1500.0, 2500.0),
+    "rho": (800.0, 2500.0),
+    "lamb": (3e9, 6e9),
+    "mu": (1e9, 3e9),
+    "buoyancy": (1 / 2500.0, 1 / 1500.0),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An equation in so many dimensions, with some of what can be asked for."""
+
+    name: str
+    ndim: int
+    accuracy: int = 4
+    n_shots: int = 2
+    model_per_shot: bool = False
+    nt: int = 14
+    ratio: int = 1
+
+    @property
+    def physics(self):
+        return EQUATIONS[self.name]
+
+    @property
+    def shape(self):
+        return {1: (17,), 2: (8, 11), 3: (5, 6, 7)}[self.ndim]
+
+    @property
+    def widths(self):
+        return {1: (3, 4), 2: (3, 0, 0, 4), 3: (2, 0, 0, 3, 2, 0)}[self.ndim]
+
+    @property
+    def spacing(self):
+        return SPACING[: self.ndim]
+
+    @property
+    def max_vel(self):
+        return 1.01 * self.physics.largest_speed(self.models(), self.spacing, self.accuracy)
+
+    @property
+    def dt(self):
+        """A little below the limit of ``ratio`` sub-steps."""
+        return 0.99 * self.ratio * 0.6 / (self.max_vel * sum(1 / h**2 for h in self.spacing) ** 0.5)
+
+    def models(self):
+        rng = np.random.default_rng(self.ndim)
+        shape = (self.n_shots, *self.shape) if self.model_per_shot else self.shape
+        return {name: rng.uniform(*RANGES[name], shape) for name in self.physics.models}
+
+    @property
+    def settings(self):
+        return dict(accuracy=self.accuracy, pml_width=self.widths, pml_freq=25.0, max_vel=self.max_vel)
+
+    def places(self, seed, n):
+        rng = np.random.default_rng(seed)
+        return np.stack([rng.integers(0, k, (self.n_shots, n)) for k in self.shape], -1)
+
+    def __str__(self):
+        return f"{self.name}-{self.ndim}D"
+
+
+def suffixed(name, kind):
+    return f"{name}_{kind}" if kind else name
+
+
+def locations(case):
+    """Two sources and three receivers of every kind."""
+    sources = {
+        suffixed("source_locations", kind): case.places(10 + i, 2)
+        for i, kind in enumerate(case.physics.source_kinds(case.ndim))
+    }
+    receivers = {
+        suffixed("receiver_locations", kind): case.places(20 + i, 3)
+        for i, kind in enumerate(case.physics.receiver_kinds(case.ndim))
+    }
+    return sources, receivers
+
+
+@functools.cache
+def inputs(case):
+    """What can be differentiated, scaled so that sources and first state matter alike."""
+    rng = np.random.default_rng(case.nt)
+    amplitudes = {
+        suffixed("source_amplitudes", kind): rng.standard_normal((case.n_shots, 2, case.nt))
+        for kind in case.physics.source_kinds(case.ndim)
+    }
+    like = jax.eval_shape(lambda: run(case, {**case.models(), **amplitudes}).state)
+    sizes = wavefield_sizes(case)
+    state = type(like)(
+        *(
+            jax.tree.map(lambda s, size=sizes.get(name, 1.0): size * rng.standard_normal(s.shape), part)
+            for name, part in zip(like._fields, like, strict=True)
+        )
+    )
+    for name in amplitudes:
+        amplitudes[name] *= source_size(case, name)
+    return {**case.models(), **amplitudes, "initial_state": state}
+
+
+def wavefield_sizes(case):
+    """Pressures of 1 and the velocities that belong to them."""
+    impedance = 2000.0 * 1500.0
+    velocities = {f"v{k}_0": 1 / impedance for k in "zyx"}
+    return velocities if case.name != "scalar" else {}
+
+
+def source_size(case, name):
+    if case.name == "scalar":
+        return 0.3 / (2000 * case.dt) ** 2
+    if name.endswith("_p"):
+        return 1 / (1500 * 2000**2 * case.dt) if case.name == "acoustic" else 1 / case.dt
+    return 1500 / (2000.0 * 1500.0 * case.dt)
+
+
+def source_scale(case, kind, models, place):
+    """What a source is multiplied by to be the transpose of a receiver of its kind.
+
+    For a pressure rate, the stress that belongs to a unit of the strain whose product with the stress is recorded.
+    """
+    if case.name != "elastic" or kind != "p":
+        return 1.0
+    return case.ndim * models["lamb"][tuple(place)] + 2 * models["mu"][tuple(place)]
+
+
+def run(case, arguments, **options):
+    """The propagator, with the case's settings and all its sources (if there are amplitudes) and receivers."""
+    sources, receivers = locations(case)
+    given = {name: x for name, x in sources.items() if name.replace("locations", "amplitudes") in arguments}
+    settings = {**case.settings, **options}
+    with expect_substeps(case):
+        return getattr(jaxwave, case.name)(
+            grid_spacing=case.spacing, dt=case.dt, **arguments, **given, **receivers, **settings
+        )
+
+
+def expect_substeps(case):
+    """The warning that a case with sub-steps must give."""
+    return pytest.warns(jaxwave.SubstepWarning) if case.ratio > 1 else contextlib.nullcontext()
+
+
+def records(out):
+    return {name: x for name, x in out._asdict().items() if name.startswith("receiver_amplitudes") and x is not None}
+
+
+def everything(case, arguments, **options):
+    """Records and final state."""
+    out = run(case, arguments, **options)
+    return records(out), out.state
+
+
+def random_like(seed, tree):
+    """A direction of the size of what it is added to."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: rng.standard_normal(np.shape(x)) * np.std(np.asarray(x)), tree)
+
+
+def inner(a, b):
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return sum(float(np.vdot(x, y)) for x, y in pairs)
+
+
+def norm(a):
+    return inner(a, a) ** 0.5
+
+
+def defaults(case):
+    """All arguments of the propagator by name, with their defaults."""
+    parameters = inspect.signature(getattr(jaxwave, case.name)).parameters.values()
+    return {
+        p.name: p.default for p in parameters if p.default is not p.empty and p.name not in ("sources", "receivers")
+    }

@@ -1,0 +1,255 @@
+"""What every equation promises, in every number of dimensions: the contract, run over the registry."""
+
+import functools
+
+import contract
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from contract import Case, everything, inner, inputs, norm, random_like, run
+from helpers import bitwise_equal, largest
+from jax import lax
+
+from jaxwave.embedding import prepare, profiles
+from jaxwave.engine import RunInputs
+from jaxwave.equations.registry import EQUATIONS
+from jaxwave.problem import describe
+from jaxwave.rules import propagate, run_p
+
+ACCURACIES = {1: 8, 2: 4, 3: 2}
+CASES = [
+    Case(name, ndim, ACCURACIES[ndim], model_per_shot=ndim == 1, ratio=2 if ndim == 1 else 1)
+    for name, physics in EQUATIONS.items()
+    for ndim in physics.dimensions
+]
+cases = pytest.mark.parametrize("case", CASES, ids=str)
+most_cases = pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c.ndim == 3 else c for c in CASES], ids=str
+)
+planar = pytest.mark.parametrize("case", [c for c in CASES if c.ndim == 2], ids=str)
+
+
+def model_misfit(case):
+    """Half the sum of squares as a function of the models alone; each record counts alike."""
+    given = inputs(case)
+    models = {name: given[name] for name in case.physics.models}
+    scale = jax.tree.map(lambda x: 1 / largest(x), contract.records(run(case, given)))
+
+    def misfit(models, **options):
+        found = contract.records(run(case, {**given, **models}, **options))
+        return sum(jnp.sum((scale[name] * x) ** 2) / 2 for name, x in found.items())
+
+    return models, misfit
+
+
+# ---- derivatives ----
+
+
+@most_cases
+def test_dot_product_and_finite_differences(case):
+    given = inputs(case)
+    dx = random_like(1, given)
+    function = jax.jit(functools.partial(everything, case))
+    _, dot = jax.jvp(function, (given,), (dx,))
+    # Every record and field counts alike.
+    y = jax.tree.map(lambda y, x: y / (norm(x) ** 2 + 1e-300), random_like(2, dot), dot)
+    (pulled,) = jax.vjp(function, given)[1](y)
+    # <J dx, y> = <dx, J^T y> for all inputs at once, relative to the norms that bound both sides. Rounding: the sums
+    # have 1e3 to 1e4 terms.
+    bound = sum(norm(a) * norm(b) for a, b in zip(jax.tree.leaves(dot), jax.tree.leaves(y), strict=True))
+    assert abs(inner(dot, y) - inner(dx, pulled)) < 1e-12 * bound
+    # Central differences: truncation 1e-10 and rounding 1e-16 / 1e-5, relative.
+    e = 1e-5
+    up, down = (function(jax.tree.map(lambda x, d, s=s: x + s * e * d, given, dx)) for s in (1, -1))
+    differences = jax.tree.map(lambda a, b: (a - b) / (2 * e), up, down)
+    reference.assert_close(dot, differences, 1e-6)
+
+
+@cases
+def test_derivatives_equal_those_of_the_step_by_jax(case):
+    """The adjoint, the imaging condition and Born, against JAX's own derivatives of a scan of the forward step."""
+    given, (sources, receivers) = inputs(case), contract.locations(case)
+    bound = {**contract.defaults(case), **case.settings, **sources, **receivers, **given}
+    with contract.expect_substeps(case):
+        problem = describe(case.physics, **bound, grid_spacing=case.spacing, dt=case.dt)
+    equation, setup, info = problem.plan.equation, problem.setup, problem.info
+    m, operands, _, amplitudes, x = prepare(setup, problem.arrays)
+    layers = profiles(equation, setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(np.float64))
+    operands = {**operands, "profiles": layers}
+    nothing = (None,) * len(equation.slots)
+
+    def ours(m, s, x):
+        return propagate(RunInputs(m, operands, [], s, x), problem.plan)
+
+    def naive(m, s, x):
+        def step(x, s):
+            return equation.step(m, operands, x, s, [], nothing)[0], equation.record(operands, x)
+
+        x, data = lax.scan(step, x, s)
+        return data, x
+
+    at = (m, amplitudes, x)
+    # Perturbations stay where the variables live: no coefficient outside the interior, no memory outside its layer.
+    along = jax.tree.map(lambda d, x: jnp.where(x == 0, 0, d), random_like(3, at), at)
+    results = jax.eval_shape(naive, *at)
+    y = jax.tree.map(lambda s: np.random.default_rng(4).standard_normal(s.shape), results)
+
+    def derivatives(function, at, along, y):
+        out, dot = jax.jvp(function, at, along)
+        return out, dot, jax.vjp(function, *at)[1](y)
+
+    got, want = (jax.jit(functools.partial(derivatives, f))(at, along, y) for f in (ours, naive))
+    reference.assert_close(got[:2], want[:2], 1e-11)
+    # What the transpose says about cells that hold no value is left open.
+    inside = jax.tree.map(lambda g, x: jnp.where(x == 0, 0, g), (got[2], want[2]), (at, at))
+    reference.assert_close(*inside, 1e-11)
+
+
+@planar
+def test_taylor_remainder_shrinks_quadratically(case):
+    models, misfit = model_misfit(case)
+    direction = random_like(5, models)
+    loss = jax.jit(misfit)
+    value, gradient = jax.value_and_grad(misfit)(models)
+    sizes = (0.02, 0.01, 0.005)
+    remainders = [
+        abs(loss(jax.tree.map(lambda x, d, s=s: x + s * d, models, direction)) - value - s * inner(gradient, direction))
+        for s in sizes
+    ]
+    slopes = np.diff(np.log(remainders)) / np.diff(np.log(sizes))
+    # Third-order terms bend it by less than a tenth at 1 % of the models.
+    np.testing.assert_allclose(slopes, 2, atol=0.1)
+
+
+@pytest.mark.slow
+@planar
+def test_hessian_products_are_symmetric_and_gauss_newton_is_positive(case):
+    models, misfit = model_misfit(case)
+    a, b = random_like(6, models), random_like(7, models)
+    product = jax.jit(lambda d: jax.jvp(jax.grad(misfit), (models,), (d,))[1])
+    ha, hb = product(a), product(b)
+    assert abs(inner(ha, b) - inner(hb, a)) < 1e-10 * (abs(inner(ha, b)) + abs(inner(ha, a)))
+    _, push = jax.linearize(lambda x: contract.records(run(case, {**inputs(case), **x})), models)
+    pushed = push(a)
+    (pulled,) = jax.linear_transpose(push, models)(pushed)
+    assert inner(pulled, a) == pytest.approx(inner(pushed, pushed), rel=1e-11)
+
+
+# ---- storage ----
+
+
+@planar
+def test_storage_modes_give_the_same_gradient(case, tmp_path):
+    models, misfit = model_misfit(case)
+    want = jax.grad(misfit)(models)
+    for mode in ("cpu", "disk"):
+        got = jax.grad(functools.partial(misfit, storage_mode=mode, storage_path=str(tmp_path)))(models)
+        # Another program (chunks of another length), the same sums.
+        reference.assert_close(got, want, 1e-13)
+    with pytest.raises(ValueError, match="keeps no wavefields"):
+        jax.grad(functools.partial(misfit, storage_mode="none"))(models)
+    rough = jax.grad(functools.partial(misfit, storage_compression=True))(models)
+    # Codes of 8 bits: 1/254 of the largest of 64 values each.
+    reference.assert_close(rough, want, 3e-2)
+
+
+@planar
+def test_sampled_and_mapped_gradients(case):
+    models, misfit = model_misfit(case)
+    want = jax.grad(misfit)(models)
+    mapped = jax.jit(jax.vmap(jax.grad(misfit)))(jax.tree.map(lambda x: jnp.stack([x, x]), models))
+    # Another program, the same sums.
+    reference.assert_close(jax.tree.map(lambda x: x[1], mapped), want, 1e-12)
+
+
+def saved(jaxpr):
+    """For each run in a jaxpr, the coefficients whose terms it keeps."""
+    found = []
+    for eqn in jaxpr.eqns:
+        if eqn.primitive is run_p:
+            found.append(eqn.params["save"])
+        for inner_jaxpr in jax.extend.core.jaxprs_in_params(eqn.params):
+            found += saved(inner_jaxpr)
+    return found
+
+
+@planar
+def test_only_the_terms_of_differentiated_models_are_kept(case):
+    models, misfit = model_misfit(case)
+    name = next(iter(models))
+
+    def one(x):
+        return misfit({**models, name: x})
+
+    (kept,) = saved(jax.jit(jax.grad(one)).trace(models[name]).jaxpr.jaxpr)
+    (all_kept,) = saved(jax.jit(jax.grad(misfit)).trace(models).jaxpr.jaxpr)
+    assert sum(kept) == 1 and all(all_kept)
+    # Whatever is kept, the derivative is the same.
+    reference.assert_close(jax.grad(one)(models[name]), jax.grad(misfit)(models)[name], 1e-12)
+
+
+# ---- the wavefield ----
+
+
+@most_cases
+def test_continuing_a_run_changes_nothing(case):
+    given, half = inputs(case), case.nt // 2
+    if case.ratio > 1:
+        pytest.skip("resampling mixes the samples of a source")
+    whole_records, whole_state = everything(case, given)
+    sources = {name: x for name, x in given.items() if name.startswith("source_amplitudes")}
+    rest = {name: x for name, x in given.items() if name not in sources}
+    first, state = everything(case, {**rest, **{k: x[..., :half] for k, x in sources.items()}})
+    rest["initial_state"] = state
+    second, state = everything(case, {**rest, **{k: x[..., half:] for k, x in sources.items()}})
+    joined = jax.tree.map(lambda a, b: np.concatenate([a, b], -1), first, second)
+    assert bitwise_equal((joined, state), (whole_records, whole_state))
+
+
+@most_cases
+def test_reciprocity(case):
+    """Source and receiver of one kind change places; the scale of the sources makes the step symmetric."""
+    models = case.models() if not case.model_per_shot else {k: x[0] for k, x in case.models().items()}
+    places = np.array([[1] * case.ndim, [n - 2 for n in case.shape]])
+    f = np.repeat(np.random.default_rng(8).standard_normal((1, 1, 60)), 2, axis=0)
+    settings = {**case.settings, "pml_width": 4}
+    for kind in case.physics.source_kinds(case.ndim):
+        survey = {
+            contract.suffixed("source_amplitudes", kind): f,
+            contract.suffixed("source_locations", kind): places[:, None],
+            contract.suffixed("receiver_locations", kind): places[::-1, None],
+        }
+        propagator = getattr(contract.jaxwave, case.name)
+        out = propagator(**models, grid_spacing=case.spacing, dt=case.dt / case.ratio, **survey, **settings)
+        there, back = contract.records(out)[contract.suffixed("receiver_amplitudes", kind)][:, 0]
+        assert largest(there) > 0
+        # Exact but for rounding, which grows with the number of steps.
+        scale = [contract.source_scale(case, kind, models, place) for place in places]
+        reference.assert_close(there * scale[0], back * scale[1], 1e-9)
+
+
+@most_cases
+def test_single_precision(case):
+    given = inputs(case)
+    single = everything(case, jax.tree.map(lambda x: np.asarray(x, np.float32), given))
+    double = everything(case, given)
+    assert {x.dtype for x in jax.tree.leaves(single)} == {np.dtype(np.float32)}
+    # A few units in the last place for each step.
+    reference.assert_close(single, double, 1e-4)
+
+
+@planar
+def test_callbacks_see_the_wavefields(case):
+    given, seen = inputs(case), []
+    wanted = set(case.physics.wavefield_offsets(case.ndim))
+
+    def watch(state):
+        seen.append((state.direction, {name: state.get_wavefield(name, "pml").shape for name in state.wavefield_names}))
+
+    out = run(case, given, forward_callback=watch, callback_frequency=7)
+    jax.block_until_ready(out)
+    assert [d for d, _ in seen] == ["forward"] * 2
+    interior = tuple(n + a + b for n, a, b in zip(case.shape, case.widths[::2], case.widths[1::2], strict=True))
+    assert all(shapes == dict.fromkeys(wanted, (case.n_shots, *interior)) for _, shapes in seen)
