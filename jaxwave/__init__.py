@@ -3,6 +3,7 @@
 from jaxwave import grid, inversion, io, resample, storage, wavelets
 from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_product, scalar_born
 from jaxwave.dispatch import compiler_options
+from jaxwave.interpolation import Hicks
 from jaxwave.memory import MemoryEstimate, estimate_memory
 from jaxwave.observe import CallbackState
 from jaxwave.problem import PmlFrequencyWarning, SubstepWarning
@@ -17,6 +18,7 @@ __all__ = [
     "IGNORE_LOCATION",
     "BornResult",
     "CallbackState",
+    "Hicks",
     "MemoryEstimate",
     "PmlFrequencyWarning",
     "RunInfo",
