@@ -131,9 +131,9 @@ class Hicks:
     ) -> None:
         x = _locations(locations)
         shape = _shape(model_shape, x.shape[-1])
-        faces = _mirrors(mirror, mirror_plane, _offsets(offset, len(shape)), shape)
-        windows = _windows(half_width, beta, dipole_axis, len(shape))
-        self._fill(*_layout(_Points.of(x), shape, _offsets(offset, len(shape)), faces, windows))
+        offsets = _offsets(offset, len(shape))
+        faces = _mirrors(mirror, mirror_plane, offsets, shape)
+        self._fill(*_layout(x, shape, offsets, faces, _windows(half_width, beta, dipole_axis, len(shape))))
 
     def _fill(self, cells: Any, weights: Any, slots: Any) -> None:
         for name, value in (("cells", cells), ("weights", weights), ("slots", slots)):
@@ -239,21 +239,17 @@ def _kaiser_series(beta: float) -> tuple[float, ...]:
     return tuple(t / total for t in terms)
 
 
-def kaiser_sinc_weights(fraction: Any, window: Window) -> Any:
-    """Weights of the 2 half_width + 1 cells around a point, along one axis.
+def kaiser_sinc_weights(fraction: Any, window: Window, xp: Any = jnp) -> Any:
+    """Weights of the 2 half_width + 1 cells around a point, along one axis. Differentiable to any order.
 
     Args:
-        fraction: How far the points are past their cells [...], from 0 to 1. A JAX array or a NumPy one, and so is the
-            result; differentiable to any order.
+        fraction: How far the points are past their cells [...], from 0 to 1.
         window: The window.
+        xp: jax.numpy or numpy.
 
     Returns:
         [..., 2 half_width + 1]: weights of the cells -half_width to half_width from the point's.
     """
-    return (_weights_by_jax if isinstance(fraction, jax.Array) else _weights)(fraction, window)
-
-
-def _weights(fraction: Any, window: Window, xp: Any = np) -> Any:
     r = window.half_width
     n = np.arange(-r, r + 1, dtype=fraction.dtype).reshape((1,) * fraction.ndim + (-1,))
     sign = np.where(n % 2 == 0, 1, -1).astype(fraction.dtype)
@@ -276,9 +272,6 @@ def _weights(fraction: Any, window: Window, xp: Any = np) -> Any:
     return sinc * _kaiser(d, window, xp)
 
 
-_weights_by_jax = jax.jit(functools.partial(_weights, xp=jnp), static_argnums=1)  # one program, not one per operation
-
-
 def _kaiser(d: Any, window: Window, xp: Any) -> Any:
     """The window at distances ``d``: 1 at 0, exactly, and halved at its ends, where it falls to 0."""
     q = (d / window.half_width) ** 2
@@ -294,39 +287,6 @@ def _kaiser(d: Any, window: Window, xp: Any) -> Any:
 # ---- stencils ----
 
 
-class _Points(NamedTuple):
-    """Locations [shot, point, axis], 0 where ignored.
-
-    Attributes:
-        x: The coordinates; JAX arrays if they are traced or differentiated.
-        value: The same without derivatives: NumPy if the values are known.
-        skip: [shot, point]: whether to ignore it.
-    """
-
-    x: Any
-    value: Any
-    skip: Any
-
-    @classmethod
-    def of(cls, x: Any) -> _Points:
-        value = validate.concrete(x)
-        if value is None:
-            value = lax.stop_gradient(x)
-        skip = ignored(value)
-        zeroed = [np.where(skip[..., None], 0, y) if isinstance(y, np.ndarray) else jnp.where(skip[..., None], 0, y)
-                  for y in (x, value)]  # fmt: skip
-        return cls(*zeroed, skip)
-
-    @property
-    def known(self) -> bool:
-        return isinstance(self.value, np.ndarray)
-
-    @property
-    def fixed(self) -> bool:
-        """Whether the weights are known too, so that those of 0 can be left out."""
-        return isinstance(self.x, np.ndarray)
-
-
 class _Mirror(NamedTuple):
     """A face: the field's sign beyond a plane, or 0; and twice the plane's coordinate in cells of the field."""
 
@@ -335,88 +295,128 @@ class _Mirror(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """The stencils of all points along one axis.
+    """The stencils of all points along one axis, without their weights.
 
     Attributes:
-        cells: [shot, point, entry], within the model where ``used``.
-        weights: Their weights.
-        used: Which entries have to be propagated.
-        bad: [shot, point]: whether it needs a cell that the model does not have.
+        base: [shot, point]: the cell before each point, as floats.
+        cells: [shot, point, entry]: the model's cells; 0 where not used.
+        factor: What their weights are multiplied by: 0 where not used, and the sign of a mirror image.
+        used: Which entries are to be propagated.
+        bad: [shot, point]: whether it needs a cell that the model does not have, or lies beyond a mirror.
     """
 
+    base: Any
     cells: Any
-    weights: Any
+    factor: Any
     used: Any
     bad: Any
 
 
-def _line(
-    points: _Points, axis: int, size: int, offset: float, faces: tuple[_Mirror, _Mirror], window: Window
-) -> _Line:
-    xp = np if points.known else jnp
-    x, value = points.x[..., axis] - offset, points.value[..., axis] - offset
-    base = xp.floor(value)
-    n = np.arange(-window.half_width, window.half_width + 1, dtype=np.int32)[None, None, :]
-    weights = kaiser_sinc_weights(x - base, window)
+def _line(x: Any, fixed: bool, size: int, faces: tuple[_Mirror, _Mirror], window: Window) -> _Line:
+    """Of coordinates [shot, point] in cells of the field. Of ``fixed`` ones, no cell is used whose weight is 0."""
+    xp = np if isinstance(x, np.ndarray) else jnp
+    r = window.half_width
+    base = xp.floor(x)
+    n = np.arange(-r, r + 1, dtype=np.int32)[None, None, :]
     cells = base.astype(np.int32)[..., None] + n
-    distance = abs(n - (value - base)[..., None])
-    bad = points.skip & False
+    distance = abs(n - (x - base)[..., None])
+    # A weight of 0 at a whole coordinate, or at the window's end, has a derivative. At the end it is that of a kink,
+    # which may be cut off by the model's edge.
+    used, needed = distance <= r, distance < r
+    if fixed:
+        used &= (x != base)[..., None] | ((n == 0) != window.derivative)
+        needed = used
+    factor, bad = xp.ones_like(distance), x != x
     for outward, (sign, twice) in zip((-1, 1), faces, strict=True):
         if sign == 0:
             continue
         beyond = outward * (2 * cells - twice)
-        if sign < 0:  # the field is 0 on the plane
-            weights = weights * -xp.sign(beyond).astype(weights.dtype)
-            distance = xp.where(beyond == 0, np.inf, distance)
+        if sign < 0:  # then the field is 0 on the plane
+            factor = factor * -xp.sign(beyond)
+            used, needed = used & (beyond != 0), needed & (beyond != 0)
         cells = xp.where(beyond > 0, twice - cells, cells)
-        bad = bad | (outward * (2 * value - twice) > 0)
-    # Where a weight is 0 only at this very point, its derivative is not, and its cell is needed.
-    needed, used = (
-        (weights != 0,) * 2 if points.fixed else (distance < window.half_width, distance <= window.half_width)
-    )
+        bad = bad | (outward * (2 * x - twice) > 0)
     inside = (cells >= 0) & (cells < size)
-    bad = (bad | (needed & ~inside).any(-1)) & ~points.skip
-    used = used & inside & ~points.skip[..., None]
-    weights = (np if points.fixed else jnp).where(used, weights, 0)
-    return _Line(xp.where(used, cells, 0), weights, used, bad)
+    bad = bad | (needed & ~inside).any(-1)
+    used = used & inside
+    return _Line(base, xp.where(used, cells, 0), xp.where(used, factor, 0).astype(x.dtype), used, bad)
+
+
+def _weights(x: Any, lines: Sequence[_Line], windows: Sequence[Window], xp: Any) -> list[Any]:
+    """Weights along each axis, of locations in cells of the field [shot, point, axis]."""
+    return [
+        kaiser_sinc_weights(x[..., axis] - line.base, window, xp) * line.factor
+        for axis, (line, window) in enumerate(zip(lines, windows, strict=True))
+    ]
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _traced_weights(x: Any, shift: Any, skip: Any, lines: Sequence[_Line], windows: Sequence[Window]) -> Any:
+    x = jnp.where(skip[..., None], 0, x - shift[None, None, :])
+    return _product(_weights(x, lines, windows, jnp), operator.mul)
 
 
 def _layout(
-    points: _Points,
+    x: Any,
     shape: tuple[int, ...],
     offsets: tuple[float, ...],
     faces: tuple[tuple[_Mirror, _Mirror], ...],
     windows: tuple[Window, ...],
 ) -> tuple[Any, Any, Any]:
     """Cells, weights and slots of a :class:`Hicks`."""
-    lines = [
-        _line(points, axis, *rest) for axis, rest in enumerate(zip(shape, offsets, faces, windows, strict=True))
-    ]  # fmt: skip
-    bad = functools.reduce(operator.or_, [line.bad for line in lines])
-    if points.known:
-        _check_reach(points.value, bad, shape, windows[0].half_width)
-    if points.fixed:
-        lines = [_trimmed(line) for line in lines]
-    weights = _product([line.weights for line in lines], operator.mul)
-    used = _product([line.used for line in lines], operator.and_)
-    if points.known:
-        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        parts = [line.cells * np.int64(stride) for line, stride in zip(lines, strides, strict=True)]
-        cells, slots = _shared(_product(parts, operator.add), used, shape)
+    value = validate.concrete(x)
+    known, fixed = value is not None, isinstance(x, np.ndarray)
+    xp = np if known else jnp
+    value = value if known else lax.stop_gradient(x)
+    skip = ignored(value)
+    shift = np.asarray(offsets, x.dtype)
+    placed = xp.where(skip[..., None], 0, value - shift[None, None, :])
+    lines = [_line(placed[..., i], fixed, *rest) for i, rest in enumerate(zip(shape, faces, windows, strict=True))]
+    bad = functools.reduce(operator.or_, [line.bad for line in lines]) & ~skip
+    if known:
+        _check_reach(value, bad, shape, windows[0].half_width)
+
+    if fixed:
+        keep = [_kept(line.used) for line in lines]
+        weights = [w[..., k] for w, k in zip(_weights(placed, lines, windows, np), keep, strict=True)]
+        weights = _product(weights, operator.mul)
+        lines = [
+            line._replace(cells=line.cells[..., k], used=line.used[..., k]) for line, k in zip(lines, keep, strict=True)
+        ]
+    else:
+        weights = _traced_weights(x, shift, skip, lines, windows)
+    used = _product([line.used for line in lines], operator.and_) & ~skip[..., None]
+    weights = (np if fixed else jnp).where(used, weights, 0)
+    if known:
+        strides = [np.int64(math.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+        flat = _product([line.cells * stride for line, stride in zip(lines, strides, strict=True)], operator.add)
+        cells, slots = _shared(flat, used, shape)
         return cells, weights, slots
     weights = jnp.where(bad[..., None], jnp.nan, weights)
-    n_shots, n_points, n_entries = weights.shape
-    cells = jnp.stack([_product([x.cells * (x is line) for x in lines], operator.add) for line in lines], axis=-1)
-    cells = jnp.where(used[..., None], cells, IGNORE_LOCATION).reshape(n_shots, n_points * n_entries, len(shape))
-    slots = np.arange(n_points * n_entries, dtype=np.int32).reshape(1, n_points, n_entries)
-    return cells, weights, jnp.broadcast_to(slots, weights.shape)
+    return _own_cells([line.cells for line in lines], used), weights, _own_slots(weights.shape)
 
 
-def _trimmed(line: _Line) -> _Line:
-    """Without the entries that no point uses."""
-    keep = line.used.any(axis=(0, 1))
+def _kept(used: np.ndarray) -> np.ndarray:
+    """Entries that some point uses; at least one."""
+    keep = used.any(axis=(0, 1))
     keep[0] |= not keep.any()
-    return _Line(line.cells[..., keep], line.weights[..., keep], line.used[..., keep], line.bad)
+    return keep
+
+
+def _own_cells(lines: Sequence[Any], used: Any) -> Any:
+    """The cells of all stencils, one after the other: [shot, point * entry, axis]."""
+    cells = [
+        _product([x if i == axis else 0 * x for i, x in enumerate(lines)], operator.add) for axis in range(len(lines))
+    ]
+    n_shots, n_points, n_entries = used.shape
+    return jnp.where(used[..., None], jnp.stack(cells, axis=-1), IGNORE_LOCATION).reshape(
+        n_shots, n_points * n_entries, len(lines)
+    )
+
+
+def _own_slots(shape: tuple[int, ...]) -> Any:
+    slots = np.arange(shape[1] * shape[2], dtype=np.int32).reshape(1, *shape[1:])
+    return jnp.broadcast_to(slots, shape)
 
 
 def _product(parts: Sequence[Any], combine: Any) -> Any:
