@@ -1,6 +1,5 @@
 """Off-grid sources and receivers: the weights, the two maps, the waves they make and record, and their gradients."""
 
-import functools
 import sys
 
 import jax
@@ -322,12 +321,13 @@ def test_waves_converge_to_the_analytic_solution(ndim):
     places = place + 25 * directions / np.abs(directions).max(axis=-1, keepdims=True)
     distances = np.linalg.norm(places - place, axis=-1)
     t = np.arange(NT) * DT
+    exact = np.stack([SOLUTIONS[ndim](ricker, r, SPEED, t) for r in distances])
 
     def error(h, move):
         """Of all receivers, relative to the nearest one's largest value, with points that are moved in cells."""
         shape = (round(5.0 * N / h),) * ndim
         points = [Hicks(move(x / h)[None], shape) for x in (place[None], places)]
-        want = np.stack([h**ndim * SOLUTIONS[ndim](ricker, r, SPEED, t) for r in distances])
+        want = h**ndim * exact
         got = propagate(np.full(shape, SPEED), h, DT, *points, ricker(t)[None, None], accuracy=8, pml_width=0)
         return largest(got[0] - want) / largest(want)
 
@@ -370,7 +370,7 @@ def test_reciprocity(ndim, dipole_axis, width):
     assert largest(forth - back) <= 1e-9 * largest(forth)
 
 
-@pytest.mark.parametrize(("last", "depth"), [(False, 0.4), (False, -0.7), (True, 1.3)])
+@pytest.mark.parametrize(("last", "depth"), [(False, 0.4), (True, -0.7)])
 def test_a_face_mirrors_a_source(last, depth):
     """Of order 2, it is what the negative source behind it makes in a model twice as large."""
     n, nx, dt = 18, 24, 8e-4
@@ -396,12 +396,20 @@ def test_a_face_mirrors_a_source(last, depth):
 # ---- positions ----
 
 
-@functools.cache  # so that it is compiled once
-def position_misfit(shape, dipole_axis=None):
-    """Of a source and receivers, some of them near a mirror; and its gradient."""
-    dt = 8e-4
+POINTS = np.array([[7.3, 8], [11, 10.4], [9, 6], [9.5, 6.8], [0.6, 12.3], [IGNORE_LOCATION, IGNORE_LOCATION]])
+
+
+@pytest.mark.parametrize(
+    ("points", "dipole_axis", "known"), [(POINTS[:, :1], None, True), (POINTS, None, False), (POINTS[:, :1], 0, False)]
+)
+def test_gradient_of_positions(points, dipole_axis, known):
+    """Of a source and receivers, some of them near a mirror, where their values are known and cells are shared or not.
+
+    The misfits that are differenced have traced locations in either case.
+    """
+    shape, dt = (18, 20)[: points.shape[1]], 8e-4
     v, f = layered(shape), amplitudes(60, dt, delay=0.03)
-    mirror = [-1, 0] + [0, 0] * (len(shape) - 1)
+    mirror = [-1, 0, 0, 0][: 2 * len(shape)]
 
     def misfit(points):
         sources = Hicks(points[None, :1], shape, dipole_axis=dipole_axis, mirror=mirror)
@@ -409,32 +417,15 @@ def position_misfit(shape, dipole_axis=None):
         record = propagate(v, 6.0, dt, sources, receivers, f, accuracy=2, pml_width=0, pml_freq=25.0, max_vel=2500.0)
         return 1e-4 * jnp.sum((record + 0.1) ** 2)
 
-    return jax.jit(misfit), jax.jit(jax.grad(misfit)), jax.grad(misfit)
-
-
-POINTS = np.array([[7.3, 8.6], [11.2, 10.4], [9.5, 6.8], [0.6, 12.3]])
-
-
-@pytest.mark.parametrize(
-    ("points", "dipole_axis"), [(POINTS, None), (np.round(POINTS), None), (POINTS, 1)], ids=["between", "on", "dipole"]
-)
-def test_gradient_of_positions(points, dipole_axis):
-    misfit, gradient_at, _ = position_misfit((18, 20), dipole_axis)
-    gradient = gradient_at(points)
+    gradient = (jax.grad(misfit) if known else jax.jit(jax.grad(misfit)))(points)
+    assert (gradient[-1] == 0).all()
+    misfit = jax.jit(misfit)
     step = 1e-5  # cells. Where the window has a kink, this differences its two sides, and the error is of first order.
     for seed in range(3):
         d = np.random.default_rng(seed).standard_normal(points.shape)
+        d[-1] = 0
         want = (misfit(points + step * d) - misfit(points - step * d)) / (2 * step)
         assert abs(jnp.vdot(gradient, d) - want) <= 1e-6 * np.linalg.norm(gradient) * np.linalg.norm(d)
-
-
-def test_gradient_of_positions_whose_values_are_known():
-    """The same, though cells are shared, and nothing for a point that is ignored."""
-    points = np.array([[20.3], [0.4], [IGNORE_LOCATION], [12.0], [14.7]])
-    _, traced, eager = position_misfit((40,))
-    got, want = eager(points), traced(points)
-    assert largest(got - want) <= 1e-12 * largest(want)
-    assert want[2, 0] == 0 and np.count_nonzero(want) == 4
 
 
 @pytest.mark.parametrize("dipole_axis", [None, 0])
@@ -508,4 +499,4 @@ def test_a_derivative_needs_the_whole_window():
     with pytest.raises(ValueError, match="unless it is differentiated"):
         jax.grad(total)(points)
     assert np.isnan(jax.jit(total)(points))
-    assert np.isfinite(jax.grad(total)(points + 2)).all()
+    assert np.isfinite(jax.jit(jax.grad(total))(points + 2)).all()
