@@ -98,6 +98,7 @@ def test_rounding_moves_no_point_off_the_grid(dtype):
     x = np.arange(4, 1000, dtype=dtype)[None, :, None] * dtype(0.1)
     assert (x / dtype(0.1) != np.rint(x / dtype(0.1))).any()
     assert Hicks(x / dtype(0.1), [1000]).weights.shape == (1, 996, 1)
+    assert Hicks(np.full((1, 1, 1), dtype(0.3) / dtype(0.1) + dtype(0.5)), [8], offset=0.5).weights.shape == (1, 1, 1)
     assert Hicks(np.full((1, 1, 1), 20 + 1e-12), [40]).weights.shape == (1, 1, 8)
 
 
