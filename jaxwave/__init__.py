@@ -3,6 +3,7 @@
 from jaxwave import grid, inversion, io, resample, storage, wavelets
 from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_product, scalar_born
 from jaxwave.dispatch import compiler_options
+from jaxwave.interpolation import Hicks
 from jaxwave.memory import MemoryEstimate, estimate_memory
 from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
 from jaxwave.observe import CallbackState
@@ -24,6 +25,7 @@ __all__ = [
     "CallbackState",
     "ElasticResult",
     "ElasticState",
+    "Hicks",
     "MemoryEstimate",
     "PmlFrequencyWarning",
     "RunInfo",

@@ -68,7 +68,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         [nt, shot, source] and of the first state.
     """
     m, operands, histories, data, cotangent = inputs
-    equation, storage, interval = plan.equation, plan.storage, plan.interval
+    equation, storage, interval, levels = plan.equation, plan.storage, plan.interval, plan.equation.levels
     chunks = plan.chunks(data.shape[0], cotangent, bool(histories))
     reader = Reader(plan, data.shape[0], cotangent, -1) if histories else None
     observer = plan.observer if plan.observer and plan.observer.backward else None
@@ -93,7 +93,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
                 w, tick, ds, _ = retreat(*carry, t + k, y, gradients, [])
                 return (w, tick), ds
 
-            (w, tick), others = over_unstored(unstored, (w, tick), steps[1:], equation.levels, True)
+            (w, tick), others = over_unstored(unstored, (w, tick), steps[1:], levels, True)
             terms = [
                 each(lambda chunk: plan.decode(storage.entry(chunk, j, size), cotangent), parts) for parts, _ in read
             ]

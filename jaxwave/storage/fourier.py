@@ -12,7 +12,6 @@ import numpy as np
 from jaxwave.storage.base import Footprint, Storage, chunk_spec, entry_bytes
 from jaxwave.storage.codecs import Codec, Raw
 
-
 DISTINCT = 1e-4  # of the largest singular value: waves below do not count as a direction of their own
 
 
