@@ -13,7 +13,7 @@ import jaxwave
 from jaxwave import IGNORE_LOCATION, Hicks
 from jaxwave.interpolation import DIPOLE_BETA, MONOPOLE_BETA
 
-# The largest errors that Hicks states for wavenumbers up to pi / 2 per cell and half widths of 1 to 8 (Tables 1 and 2).
+# The largest errors that Hicks states for wavenumbers up to pi / 2 per cell and half widths of 1 to 8.
 MONOPOLE_ERROR = (1.72e-1, 2.32e-2, 4.79e-3, 1.34e-3, 2.43e-4, 4.88e-5, 9.79e-6, 2.19e-6)
 DIPOLE_ERROR = (1.57, 1.97e-1, 3.39e-2, 6.81e-3, 1.52e-3, 2.46e-4, 5.29e-5, 1.40e-5)
 K_MAX = np.pi / 2
@@ -305,7 +305,7 @@ def propagate(v, h, dt, sources, receivers, f, **options):
     return receivers.receiver(out.receiver_amplitudes)
 
 
-DT, SPEED, FREQ, DELAY = 5e-4, 1500.0, 20.0, 0.1
+DT, SPEED, FREQ, DELAY = 2.5e-4, 1500.0, 20.0, 0.1
 
 
 def ricker(t):
@@ -316,17 +316,17 @@ def ricker(t):
 SOLUTIONS = {2: reference.homogeneous_2d, 3: reference.homogeneous_3d}
 
 
-# No layers are needed: what the model's edge reflects comes back after the end. 320 steps are 240 m, the wave sets out
-# after 75 m, and by way of the edge it is at least 165 m to any receiver.
-N, NT = 40, 320
+# No layers are needed: what the model's edge reflects comes back after the end. 760 steps are 285 m, the wave sets out
+# after 75 m, and by way of the edge it is more than 210 m to any receiver.
+N, NT = 56, 760
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_waves_converge_to_the_analytic_solution(ndim):
     rng = np.random.default_rng(5)
-    place = 100 + rng.uniform(-5, 5, ndim)
+    place = 140 + rng.uniform(-5, 5, ndim)
     directions = rng.uniform(-1, 1, (6, ndim))
-    places = place + 25 * directions / np.abs(directions).max(axis=-1, keepdims=True)
+    places = place + 50 * directions / np.abs(directions).max(axis=-1, keepdims=True)
     distances = np.linalg.norm(places - place, axis=-1)
     t = np.arange(NT) * DT
     exact = np.stack([SOLUTIONS[ndim](ricker, r, SPEED, t) for r in distances])
@@ -340,16 +340,16 @@ def test_waves_converge_to_the_analytic_solution(ndim):
         return largest(got[0] - want) / largest(want)
 
     coarse, fine, nearest = error(10.0, lambda x: x), error(5.0, lambda x: x), error(5.0, np.round)
-    # 3 cells per shortest wavelength (2.5 times the wavelet's frequency), then 6. Leapfrog has some 1e-3 more.
-    assert fine < 2e-3 and fine < coarse / 3
-    assert fine < nearest / 50
+    # 3 cells per shortest wavelength (2.5 times the wavelet's frequency), then 6, where the window has at most 1.3e-3.
+    assert fine < 1.3e-3 and fine < coarse / 4
+    assert fine < nearest / 100
 
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_dipoles_are_derivatives(axis):
     """A source's along its position, a receiver's along its own, of the analytic solution."""
     h, shape, e = 5.0, (N, N), 1e-3
-    place, away = np.array([20.3, 19.6]), np.array([25.8, 24.4])
+    place, away = np.array([28.3, 27.6]), np.array([35.8, 36.4])
     t = np.arange(NT) * DT
 
     def exact(step):
@@ -362,8 +362,8 @@ def test_dipoles_are_derivatives(axis):
     )
     for source, receiver, sign in ((monopoles[0], dipoles[1], 1), (dipoles[0], monopoles[1], -1)):
         got = propagate(np.full(shape, SPEED), h, DT, source, receiver, ricker(t)[None, None], accuracy=8, pml_width=0)
-        # As above, and the 9.5e-4 of a dipole relative to the wavenumber, 0.4 per cell at the wavelet's frequency.
-        assert largest(sign * got[0, 0] - want) <= 6e-3 * largest(want)
+        # The 9.5e-4 of a dipole is relative to the wavenumber, 0.4 per cell at the wavelet's frequency.
+        assert largest(sign * got[0, 0] - want) <= 2.5e-3 * largest(want)
 
 
 @pytest.mark.parametrize(("ndim", "dipole_axis", "width"), [(1, None, 4), (2, None, 0), (2, 0, 4), (3, 2, 0)])
@@ -446,9 +446,12 @@ def test_derivatives_of_weights(dipole_axis):
         wave = jnp.sin(k * jnp.asarray(hicks.cells)[:, :, 0])[:, :, None]
         return hicks.receiver(wave)[0, 0, 0]
 
+    def slope(x):
+        return jax.jvp(value, (x,), (1.0,))[1]
+
     waves = [jnp.sin, jnp.cos, lambda x: -jnp.sin(x), lambda x: -jnp.cos(x)]
     order = 0 if dipole_axis is None else 1
-    derivatives = jax.jit(lambda x: (value(x), jax.grad(value)(x), jax.hessian(value)(x)))
+    derivatives = jax.jit(lambda x: (value(x), *jax.jvp(slope, (x,), (1.0,))))
     for x in 20 + np.array([0.0, 1e-9, 0.02, 0.0299, 0.0301, 0.5, 0.5 + 1e-9, 0.97, 1 - 1e-9]):
         for i, got in enumerate(derivatives(x)):
             # Of an error of 2e-6 (9e-6 for dipoles) whose wavenumbers are at most pi or so.
