@@ -45,7 +45,7 @@ def test_force_in_a_homogeneous_medium(ndim, n, nt):
     out = jaxwave.elastic(
         *homogeneous((n,) * ndim), h, dt, accuracy=8, pml_freq=FREQ, pml_width=width,
         source_amplitudes_x=amplitudes(nt, dt), source_locations_x=[[[centre] * ndim]],
-        receivers=dict.fromkeys(kinds, [[receiver]]),
+        receivers=dict.fromkeys(kinds, np.array([[receiver]])),
     )  # fmt: skip
     t = np.arange(nt) * dt - dt / 2
     solution = reference.line_force if ndim == 2 else reference.stokes
@@ -164,7 +164,7 @@ def test_gradients_beside_a_fluid_are_finite_and_exact():
         out = jaxwave.elastic(
             *models, 5.0, dt, pml_width=4, pml_freq=FREQ, max_vel=2500.0,
             sources={"p": (1e9 * f, [[[2, 3]]]), "x": (1e6 * f, [[[7, 5]]])},
-            receivers=dict.fromkeys("pyx", [[[6, 8], [1, 9]]]),
+            receivers=dict.fromkeys("pyx", np.array([[[6, 8], [1, 9]]])),
         )  # fmt: skip
         return [out.receiver_amplitudes_p, 1e6 * out.receiver_amplitudes_x]
 

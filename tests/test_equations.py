@@ -24,10 +24,15 @@ CASES = [
     for name, physics in EQUATIONS.items()
     for ndim in physics.dimensions
 ]
-cases = pytest.mark.parametrize("case", CASES, ids=str)
-most_cases = pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=pytest.mark.slow) if c.ndim == 3 else c for c in CASES], ids=str
-)
+
+
+def marked(slow):
+    """The cases, those for which ``slow`` is true marked as such."""
+    return [pytest.param(c, marks=pytest.mark.slow) if slow(c) else c for c in CASES]
+
+
+cases = pytest.mark.parametrize("case", marked(lambda c: str(c) == "elastic-3D"), ids=str)
+most_cases = pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3), ids=str)
 planar = pytest.mark.parametrize("case", [c for c in CASES if c.ndim == 2], ids=str)
 
 
@@ -107,7 +112,7 @@ def test_derivatives_equal_those_of_the_step_by_jax(case):
     reference.assert_close(*inside, 1e-11)
 
 
-@planar
+@pytest.mark.parametrize("case", marked(lambda c: c.name != "acoustic" or c.ndim > 1), ids=str)
 def test_taylor_remainder_shrinks_quadratically(case):
     models, misfit = model_misfit(case)
     direction = random_like(5, models)
