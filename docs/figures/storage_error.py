@@ -54,8 +54,9 @@ def _smooth(v):
 
 def _gradients(true, start):
     columns = true.shape[1]
+    wavelet = jaxwave.wavelets.ricker(FREQ, NT, DT, 1.2 / FREQ, dtype=jnp.float32)
     survey = dict(
-        source_amplitudes=jnp.tile(jaxwave.wavelets.ricker(FREQ, NT, DT, 1.2 / FREQ, dtype=jnp.float32), (N_SHOTS, 1, 1)),
+        source_amplitudes=jnp.tile(wavelet, (N_SHOTS, 1, 1)),
         source_locations=[[[1, columns * (2 * shot + 1) // (2 * N_SHOTS)]] for shot in range(N_SHOTS)],
         receiver_locations=[[[1, x] for x in range(0, columns, 2)]] * N_SHOTS, pml_freq=FREQ, max_vel=4700.0,
     )  # fmt: skip
