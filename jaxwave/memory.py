@@ -6,17 +6,17 @@ import dataclasses
 import functools
 import inspect
 import math
+import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxwave import validate
+from jaxwave import propagators, validate
 from jaxwave.dispatch import compiler_options
 from jaxwave.embedding import prepare
-from jaxwave.equations.scalar import ScalarEquation
-from jaxwave.problem import Problem, describe, scalar_speed
-from jaxwave.propagators import run, scalar
+from jaxwave.equations.registry import EQUATIONS
+from jaxwave.problem import Problem, describe
 from jaxwave.storage.base import DeviceStorage, HostStorage, entry_bytes
 from jaxwave.storage.hdf5 import QUEUE_LENGTH
 
@@ -50,20 +50,22 @@ class MemoryEstimate:
         return ", ".join(f"{name} {value / 2**20:.1f} MiB" for name, value in named.items())
 
 
-def estimate_memory(v: Any, grid_spacing: Any, dt: float, **arguments: Any) -> MemoryEstimate:
-    """Says how many bytes the gradient of :func:`jaxwave.scalar` with respect to ``v`` takes, and where.
+def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **arguments: Any) -> MemoryEstimate:
+    """Says how many bytes the gradient of a propagator with respect to all its models takes, and where.
 
     Nothing is propagated or allocated: the gradient is compiled, and the compiler's plan of the device memory is read.
 
     Args:
-        v: Model, or a ``jax.ShapeDtypeStruct`` in its place (then give ``max_vel``).
-        grid_spacing, dt, arguments: As for :func:`jaxwave.scalar`.
+        models_spacing_and_dt: As for the propagator: models, ``grid_spacing`` and ``dt``. A ``jax.ShapeDtypeStruct`` may
+            stand in place of a model (then give ``max_vel``).
+        propagator: Name of the propagator: "scalar" (the default), "acoustic" or "elastic".
+        arguments: As for the propagator.
 
     Returns:
         A :class:`MemoryEstimate`.
 
     Raises:
-        TypeError, ValueError: As :func:`jaxwave.scalar`, and if ``storage_mode`` is "none".
+        TypeError, ValueError: As the propagator, if its name is unknown, and if ``storage_mode`` is "none".
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxwave
@@ -77,38 +79,48 @@ def estimate_memory(v: Any, grid_spacing: Any, dt: float, **arguments: Any) -> M
         >>> raw.host / small.host > 3.5
         True
     """
-    if not isinstance(v, jax.ShapeDtypeStruct):
-        v = validate.real_array("v", v)
-        arguments["max_vel"] = scalar_speed(v, arguments.get("max_vel"))
-    bound = inspect.signature(scalar).bind(v, grid_spacing, dt, **arguments)
+    if propagator not in EQUATIONS:
+        raise ValueError(f"`propagator`={propagator!r} is unknown; use {', '.join(map(repr, EQUATIONS))}")
+    physics = EQUATIONS[propagator]
+    bound = inspect.signature(getattr(propagators, propagator)).bind(*models_spacing_and_dt, **arguments)
     bound.apply_defaults()
+    given = propagators.by_name(bound.arguments)
+    models = {name: given.pop(name) for name in physics.models}
+    if not any(isinstance(x, jax.ShapeDtypeStruct) for x in models.values()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come again below
+            given["max_vel"] = describe(physics, **models, **given).info.max_vel
+        models = {name: validate.real_array(name, x) for name, x in models.items()}
     seen = []
 
-    def misfit(v):
-        problem = describe(ScalarEquation, **{**bound.arguments, "v": v})
-        seen.append(problem)
-        return sum(jnp.sum(record**2) for record in run(problem).records.values())
+    def misfit(models):
+        problem = describe(physics, **models, **given)
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), problem.arrays)
+        seen.append((problem, jax.eval_shape(functools.partial(prepare, problem.setup), shapes)[-1]))
+        return sum(jnp.sum(record**2) for record in propagators.run(problem).records.values())
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
-    compiled = gradient.lower(jax.ShapeDtypeStruct(v.shape, v.dtype)).compile()
-    return _add_up(seen[0], compiled.memory_analysis())
+    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in models.items()}
+    compiled = gradient.lower(shapes).compile()
+    return _add_up(*seen[0], compiled.memory_analysis())
 
 
-def _add_up(problem: Problem, analysis: Any) -> MemoryEstimate:
+def _add_up(problem: Problem, x: Any, analysis: Any) -> MemoryEstimate:
+    """The estimate for states like ``x``."""
     setup, plan = problem.setup, problem.plan
     n_entries = setup.nt * setup.step_ratio // plan.interval
-    x = jax.eval_shape(functools.partial(prepare, setup), problem.arrays)[-1]
     spec, raw = plan.entry_spec(x), dataclasses.replace(plan, storage=DeviceStorage()).entry_spec(x)
-    history = n_entries * entry_bytes(spec)
+    n_terms = len(plan.equation.slots)
+    history, uncompressed = (n_entries * n_terms * entry_bytes(s) for s in (spec, raw))
     device = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     storage, host, transfer, disk = plan.storage, 0, 0, 0
     if storage.streams:
         size = storage.chunk_size(n_entries, spec)
-        n_chunks, chunk = math.ceil(n_entries / size), size * entry_bytes(spec)
+        n_chunks, chunk = math.ceil(n_entries / size), n_terms * size * entry_bytes(spec)
         transfer = min(COPIES_IN_TRANSFER, n_chunks) * chunk
         if isinstance(storage, HostStorage):
             host = history
         else:
             disk = history
             host = min(QUEUE_LENGTH + 1, n_chunks) * chunk  # one being filled, the others on their way
-    return MemoryEstimate(device, host, transfer, disk, history, n_entries * entry_bytes(raw))
+    return MemoryEstimate(device, host, transfer, disk, history, uncompressed)
