@@ -107,17 +107,17 @@ def work(arguments: argparse.Namespace) -> dict[str, Any]:
             "plan": Auto(path=path), "auto": Auto(path=path, **arguments.budget),
         }[arguments.worker]  # fmt: skip
         if arguments.worker == "plan":
-            plan = jaxwave.plan(jaxwave.scalar, v, spacing, dt, storage_mode=storage, **survey)
+            plan = jaxwave.plan(v, spacing, dt, storage_mode=storage, **survey)
             options = [
                 {key: getattr(option, key) for key in ("name", "device", "host", "disk", "seconds", "refused")}
                 for option in plan.options
             ]
-            tight = jaxwave.plan(jaxwave.scalar, v, spacing, dt, storage_mode=Auto(device=0, path=path), **survey)
+            tight = jaxwave.plan(v, spacing, dt, storage_mode=Auto(device=0, path=path), **survey)
             least = next(option.device for option in tight.options if option.name == "recompute")
             versions = {"jax": jax.__version__, "jaxwave": jaxwave.__version__}
             return {"options": options, "least": least, "versions": versions}
         if arguments.worker == "auto":
-            plan = jaxwave.plan(jaxwave.scalar, v, spacing, dt, storage_mode=storage, **survey)
+            plan = jaxwave.plan(v, spacing, dt, storage_mode=storage, **survey)
             storage, chosen = plan.chosen.storage, plan.chosen.name
 
         def misfit(v):

@@ -4,10 +4,10 @@ from jaxwave import grid, inversion, io, resample, storage, wavelets
 from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_product, scalar_born
 from jaxwave.dispatch import compiler_options
 from jaxwave.interpolation import Hicks
-from jaxwave.memory import MemoryEstimate, estimate_memory
+from jaxwave.memory import MemoryEstimate, estimate_memory, plan
 from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
 from jaxwave.observe import CallbackState
-from jaxwave.planning import BudgetError, StoragePlan, plan
+from jaxwave.planning import BudgetError, StoragePlan
 from jaxwave.problem import PmlFrequencyWarning, SubstepWarning
 from jaxwave.propagators import acoustic, elastic, scalar
 from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState

@@ -92,8 +92,9 @@ class Plan:
         return Chunks(size, n_entries // size, n_entries % size)
 
     def footprint(self, n_steps: int, x: Any) -> base.Footprint:
-        """Bytes of the history of one term (of all, where chunks are replayed)."""
-        return self.storage.footprint(*self._sizes(n_steps, x))
+        """Bytes of the history of all terms."""
+        parts = 1 if self.storage.replays else len(self.equation.slots)
+        return base.Footprint(*(parts * n for n in self.storage.footprint(*self._sizes(n_steps, x))))
 
     def open(self, n_steps: int, x: Any, save: tuple[bool, ...], owner: jax.Array, parents: list) -> Any:
         """Begins what a run saves."""

@@ -1,21 +1,23 @@
-"""How many bytes a gradient takes, and where, before it is run."""
+"""How many bytes a gradient takes, and where, before it is run; and which storage policy fits."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import inspect
+import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxwave import validate
+from jaxwave import propagators, validate
 from jaxwave.dispatch import compiler_options
 from jaxwave.embedding import prepare
-from jaxwave.equations.scalar import ScalarEquation
-from jaxwave.problem import Problem, describe, scalar_speed
-from jaxwave.propagators import run, scalar
+from jaxwave.equations.registry import EQUATIONS
+from jaxwave.planning import BudgetError, StoragePlan
+from jaxwave.problem import Problem, describe
+from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage
 
 
@@ -44,20 +46,22 @@ class MemoryEstimate:
         return ", ".join(f"{name} {value / 2**20:.1f} MiB" for name, value in named.items())
 
 
-def estimate_memory(v: Any, grid_spacing: Any, dt: float, **arguments: Any) -> MemoryEstimate:
-    """Says how many bytes the gradient of :func:`jaxwave.scalar` with respect to ``v`` takes, and where.
+def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **arguments: Any) -> MemoryEstimate:
+    """Says how many bytes the gradient of a propagator with respect to all its models takes, and where.
 
     Nothing is propagated or allocated: the gradient is compiled, and the compiler's plan of the device memory is read.
 
     Args:
-        v: Model, or a ``jax.ShapeDtypeStruct`` in its place (then give ``max_vel``).
-        grid_spacing, dt, arguments: As for :func:`jaxwave.scalar`.
+        models_spacing_and_dt: As for the propagator: models, ``grid_spacing`` and ``dt``. A ``jax.ShapeDtypeStruct``
+            may stand in place of a model (then give ``max_vel``).
+        propagator: Name of the propagator: "scalar" (the default), "acoustic" or "elastic".
+        arguments: As for the propagator.
 
     Returns:
         A :class:`MemoryEstimate`.
 
     Raises:
-        TypeError, ValueError: As :func:`jaxwave.scalar`, and if ``storage_mode`` is "none".
+        TypeError, ValueError: As the propagator, if its name is unknown, and if ``storage_mode`` is "none".
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxwave
@@ -71,28 +75,87 @@ def estimate_memory(v: Any, grid_spacing: Any, dt: float, **arguments: Any) -> M
         >>> raw.host / small.host > 3.5
         True
     """
-    if not isinstance(v, jax.ShapeDtypeStruct):
-        v = validate.real_array("v", v)
-        arguments["max_vel"] = scalar_speed(v, arguments.get("max_vel"))
-    bound = inspect.signature(scalar).bind(v, grid_spacing, dt, **arguments)
+    physics = _physics(propagator)
+    bound = inspect.signature(getattr(propagators, propagator)).bind(*models_spacing_and_dt, **arguments)
     bound.apply_defaults()
+    given = propagators.by_name(bound.arguments)
+    models = {name: given.pop(name) for name in physics.models}
+    if not any(isinstance(x, jax.ShapeDtypeStruct) for x in models.values()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come again below
+            given["max_vel"] = describe(physics, **models, **given).info.max_vel
+        models = {name: validate.real_array(name, x) for name, x in models.items()}
     seen = []
 
-    def misfit(v):
-        problem = describe(ScalarEquation, **{**bound.arguments, "v": v})
-        seen.append(problem)
-        return sum(jnp.sum(record**2) for record in run(problem).records.values())
+    def misfit(models):
+        problem = describe(physics, **models, **given)
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), problem.arrays)
+        seen.append((problem, jax.eval_shape(functools.partial(prepare, problem.setup), shapes)[-1]))
+        return sum(jnp.sum(record**2) for record in propagators.run(problem).records.values())
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
-    compiled = gradient.lower(jax.ShapeDtypeStruct(v.shape, v.dtype)).compile()
-    return _add_up(seen[0], compiled.memory_analysis())
+    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in models.items()}
+    compiled = gradient.lower(shapes).compile()
+    return _add_up(*seen[0], compiled.memory_analysis())
 
 
-def _add_up(problem: Problem, analysis: Any) -> MemoryEstimate:
+def _add_up(problem: Problem, x: Any, analysis: Any) -> MemoryEstimate:
+    """The estimate for states like ``x``."""
     setup, plan = problem.setup, problem.plan
     n_steps = setup.nt * setup.step_ratio
-    x = jax.eval_shape(functools.partial(prepare, setup), problem.arrays)[-1]
     kept = plan.footprint(n_steps, x)
     uncompressed = dataclasses.replace(plan, storage=DeviceStorage()).footprint(n_steps, x).history
     device = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     return MemoryEstimate(device, kept.host, kept.transfer, kept.disk, kept.history, uncompressed)
+
+
+def plan(
+    *models_spacing_and_dt: Any, propagator: str = "scalar", storage_mode: Auto = Auto(), **arguments: Any
+) -> StoragePlan:
+    """Says what a gradient takes under each storage policy, and which one ``storage_mode="auto"`` chooses.
+
+    The problem itself is not run: every policy is compiled and timed for a few steps on wavefields of zeros, some
+    seconds each, once for each problem and process.
+
+    Args:
+        models_spacing_and_dt, propagator, arguments: As for :func:`estimate_memory`.
+        storage_mode: The request, with the budget: ``jaxwave.storage.Auto(device=2**30)``.
+
+    Returns:
+        A :class:`StoragePlan`. ``print`` shows it as a table; its ``chosen`` is None if nothing fits.
+
+    Raises:
+        TypeError, ValueError: As the propagator, and if its name is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxwave
+        >>> report = jaxwave.plan(
+        ...     jnp.full((40, 60), 1500.0), 5.0, 1e-3,
+        ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[2, 30]]],
+        ...     receiver_locations=[[[2, 10]]], pml_freq=25.0, storage_mode=jaxwave.storage.Auto(device=2**20),
+        ... )
+        >>> next(option.refused for option in report.options if option.name == "device")
+        'over the device budget'
+        >>> report.chosen.device <= 2**20
+        True
+    """
+    if not isinstance(storage_mode, Auto):
+        raise TypeError(f"`storage_mode` of a plan must be a jaxwave.storage.Auto; got {storage_mode!r}")
+    _physics(propagator)
+    function = getattr(propagators, propagator)
+    shapes = {k: x for k, x in enumerate(models_spacing_and_dt) if isinstance(x, jax.ShapeDtypeStruct)}
+
+    def call(given):
+        values = (given.get(k, x) for k, x in enumerate(models_spacing_and_dt))
+        return function(*values, storage_mode=storage_mode, **arguments)
+
+    try:
+        return jax.eval_shape(call, shapes).info.storage_plan
+    except BudgetError as error:
+        return error.plan
+
+
+def _physics(propagator: str) -> type:
+    if propagator not in EQUATIONS:
+        raise ValueError(f"`propagator`={propagator!r} is unknown; use {', '.join(map(repr, EQUATIONS))}")
+    return EQUATIONS[propagator]

@@ -238,7 +238,7 @@ def acoustic(
     Reference:
         R. W. Graves, Bull. Seism. Soc. Am. 86 (1996); P. Moczo et al., Bull. Seism. Soc. Am. 92 (2002).
     """
-    out = run(describe(AcousticEquation, **_by_name(locals())))
+    out = run(describe(AcousticEquation, **by_name(locals())))
     fields = [out.wavefields.get(name) for name in AcousticState._fields[:4]]
     records = [out.records.get(kind) for kind in "pzyx"]
     return AcousticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
@@ -363,8 +363,8 @@ def elastic(
         >>> import jax.numpy as jnp, jaxwave
         >>> vp, vs, rho = (jnp.full((30, 40), x) for x in (2500.0, 1400.0, 2100.0))
         >>> out = jaxwave.elastic(
-        ...     *jaxwave.vpvsrho_to_lambmubuoyancy(vp, vs, rho), 5.0, 1e-3,
-        ...     source_amplitudes_y=jaxwave.wavelets.ricker(25.0, 100, 1e-3, 0.05).reshape(1, 1, -1),
+        ...     *jaxwave.vpvsrho_to_lambmubuoyancy(vp, vs, rho), 5.0, 5e-4,
+        ...     source_amplitudes_y=jaxwave.wavelets.ricker(25.0, 100, 5e-4, 0.05).reshape(1, 1, -1),
         ...     source_locations_y=[[[2, 20]]], receiver_locations_p=[[[2, 10], [2, 30]]],
         ...     receiver_locations_x=[[[2, 10]]],
         ... )
@@ -375,16 +375,16 @@ def elastic(
         J. Virieux, Geophysics 51 (1986); A. R. Levander, Geophysics 53 (1988); P. Moczo et al., Bull. Seism. Soc. Am.
         92 (2002).
     """
-    out = run(describe(ElasticEquation, **_by_name(locals())))
+    out = run(describe(ElasticEquation, **by_name(locals())))
     fields = [out.wavefields.get(name) for name in ElasticState._fields[:9]]
     records = [out.records.get(kind) for kind in "pzyx"]
     return ElasticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
 
 
-def _by_name(arguments: dict[str, Any]) -> dict[str, Any]:
+def by_name(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments with those in the mappings ``sources`` and ``receivers`` under names of their own."""
     flat = dict(arguments)
-    sources, receivers = (validate.mapping(name, flat.pop(name)) for name in ("sources", "receivers"))
+    sources, receivers = (validate.mapping(name, flat.pop(name, None)) for name in ("sources", "receivers"))
     given = {f"receiver_locations_{kind}": x for kind, x in receivers.items()}
     for kind, pair in sources.items():
         amplitudes, locations = validate.pair(f"sources[{kind!r}]", pair)

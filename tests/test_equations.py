@@ -12,6 +12,7 @@ from contract import Case, everything, inner, inputs, norm, random_like, run
 from helpers import bitwise_equal, largest
 from jax import lax
 
+from jaxwave.boundary import Grid
 from jaxwave.embedding import prepare, profiles
 from jaxwave.engine import RunInputs
 from jaxwave.equations.registry import EQUATIONS
@@ -258,3 +259,18 @@ def test_callbacks_see_the_wavefields(case):
     assert [d for d, _ in seen] == ["forward"] * 2
     interior = tuple(n + a + b for n, a, b in zip(case.shape, case.widths[::2], case.widths[1::2], strict=True))
     assert all(shapes == dict.fromkeys(wanted, (case.n_shots, *interior)) for _, shapes in seen)
+
+
+def test_memory_estimate_counts_the_terms():
+    case = next(c for c in CASES if str(c) == "elastic-2D")
+    given = {**inputs(case), **contract.locations(case)[0], **contract.locations(case)[1]}
+    del given["initial_state"]
+    models = [given.pop(name) for name in case.physics.models]
+    found = contract.jaxwave.estimate_memory(
+        *models, case.spacing, case.dt, propagator="elastic", storage_mode="cpu", **given, **case.settings
+    )
+    # One array for lamb, three for mu, two for the buoyancy.
+    cells = np.prod(case.physics(Grid(case.shape, case.spacing, case.accuracy, case.widths)).grid.padded)
+    assert found.history == found.host == 6 * case.nt * case.n_shots * cells * 8
+    with pytest.raises(ValueError, match="`propagator`='tidal' is unknown; use 'scalar'"):
+        contract.jaxwave.estimate_memory(*models, 5.0, 1e-3, propagator="tidal")

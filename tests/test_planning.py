@@ -25,7 +25,7 @@ def gradient(storage, v=V):
 
 
 def report(**budget):
-    return jaxwave.plan(jaxwave.scalar, V, 5.0, 1e-3, storage_mode=Auto(**budget), **SURVEY)
+    return jaxwave.plan(V, 5.0, 1e-3, storage_mode=Auto(**budget), **SURVEY)
 
 
 @pytest.fixture(scope="module")
@@ -135,4 +135,4 @@ def test_bad_checkpoints():
     with pytest.raises(TypeError, match="must be a DeviceStorage, HostStorage or DiskStorage"):
         Recompute(checkpoints=Recompute())
     with pytest.raises(TypeError, match=r"must be a jaxwave\.storage\.Auto"):
-        jaxwave.plan(jaxwave.scalar, V, 5.0, 1e-3, storage_mode="auto", **SURVEY)
+        jaxwave.plan(V, 5.0, 1e-3, storage_mode="auto", **SURVEY)

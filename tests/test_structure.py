@@ -118,6 +118,42 @@ def test_no_copy_in_the_loops(shape, options, derivative):
     assert [line.strip() for line in copies if size_of(line) >= smallest_slab] == []
 
 
+# Passes over arrays as large as a slab in one time step of the acoustic equation, in 2-D with four layers. Forward: psi
+# of each layer and two velocities, phi of each layer and the pressure. A gradient stores three terms, each by itself
+# and into the store; its adjoint has Y and Z of each layer, three wavefields and three sums.
+ACOUSTIC_KERNELS = {"forward": 2 * 4 + 3, "gradient": (2 * 4 + 3 + 2 * 3) + (2 * 4 + 3 + 3)}
+
+
+def staggered_problem(name, shape, nt):
+    ndim = len(shape)
+    models = {"acoustic": (1500.0, 1000.0), "elastic": (2e9, 1e9, 5e-4)}[name]
+    survey = dict(
+        source_amplitudes_p=jnp.ones((1, 1, nt), jnp.float32), source_locations_p=np.full((1, 1, ndim), 2),
+        receiver_locations_p=np.arange(4)[None, :, None] + np.zeros((1, 1, ndim), int), pml_width=8, pml_freq=20.0,
+        max_vel=2000.0,
+    )  # fmt: skip
+
+    def misfit(models):
+        return jnp.sum(getattr(jaxwave, name)(*models, 5.0, DT, **survey).receiver_amplitudes_p ** 2)
+
+    return tuple(jnp.full(shape, x, jnp.float32) for x in models), misfit
+
+
+@cpu_only
+@pytest.mark.parametrize("name", ["acoustic", pytest.param("elastic", marks=pytest.mark.slow)])
+def test_staggered_equations_copy_nothing_in_their_loops(name):
+    shape = (64, 70)
+    models, misfit = staggered_problem(name, shape, 64)
+    for task in ("forward", "gradient"):
+        text = compiled(misfit if task == "forward" else jax.grad(misfit), models).as_text()
+        smallest_slab = 8 * min(shape)
+        copies = [line for line in loop_lines(text) if re.search(r" copy\((?!%transpose)", line)]
+        assert [line.strip() for line in copies if size_of(line) >= smallest_slab] == []
+        if name == "acoustic":
+            found = kernels(text, smallest_slab)
+            assert 0 < len(found) <= ACOUSTIC_KERNELS[task], "\n".join(found)
+
+
 @cpu_only
 def test_main_update_runs_on_all_cores():
     if (os.cpu_count() or 1) < 2:
