@@ -132,11 +132,11 @@ def plan(
         >>> report = jaxwave.plan(
         ...     jnp.full((40, 60), 1500.0), 5.0, 1e-3,
         ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[2, 30]]],
-        ...     receiver_locations=[[[2, 10]]], pml_freq=25.0, storage_mode=jaxwave.storage.Auto(device=2**20),
+        ...     receiver_locations=[[[2, 10]]], pml_freq=25.0, storage_mode=jaxwave.storage.Auto(device=4 * 2**20),
         ... )
         >>> next(option.refused for option in report.options if option.name == "device")
         'over the device budget'
-        >>> report.chosen.device <= 2**20
+        >>> report.chosen.device <= 4 * 2**20
         True
     """
     if not isinstance(storage_mode, Auto):

@@ -84,11 +84,11 @@ class StoragePlan:
         return next((option for option in self.options if not option.refused), None)
 
     def __str__(self) -> str:
-        lines = [f"{'policy':28} {'device':>10} {'host':>10} {'disk':>10} {'seconds':>9}"]
+        lines = [f"{'policy':32} {'device':>10} {'host':>10} {'disk':>10} {'seconds':>9}"]
         for option in self.options:
             sizes = " ".join(f"{_size(getattr(option, name)):>10}" for name in ("device", "host", "disk"))
             verdict = option.refused or ("chosen: the fastest that fits" if option is self.chosen else "fits")
-            lines.append(f"{option.name:28} {sizes} {option.seconds:9.2f}  {verdict}")
+            lines.append(f"{option.name:32} {sizes} {option.seconds:9.2f}  {verdict}")
         places = ", ".join(f"{name} {_size(getattr(self.budget, name))}" for name in ("device", "host", "disk"))
         return "\n".join([*lines, f"budget: {places}"])
 

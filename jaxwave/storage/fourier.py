@@ -26,8 +26,8 @@ class Fourier(Storage):
 
     and the imaging condition is that of the frequency domain (L. Sirgue, J. Etgen and U. Albertin, *3D frequency
     domain waveform inversion using time domain finite difference methods*, EAGE 2008). Exact with all n/2 + 1 of them;
-    with a few, the gradient is the part of it at those, and no longer the gradient of the misfit. (The part that comes from the
-    model's speed at the sources, by which amplitudes are scaled, needs no terms and is always whole.)
+    with a few, the gradient is the part of it at those, and no longer the gradient of the misfit. (What comes from the
+    model at the sources, by which amplitudes are scaled, needs no terms and is always whole.)
 
     Memory: two terms a frequency on the device, whatever the number of steps. Work: two multiplications and additions a
     frequency and cell in every stored step of both loops; with ``model_gradient_sampling_interval`` = k, every k-th.
