@@ -4,6 +4,7 @@ With ``--derivative-table FILE`` the outcomes are written as the table of the do
 """
 
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,14 @@ from helpers import largest
 import jaxwave
 from jaxwave.storage import DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Raw, Recompute
 
+
+def frequencies(n_steps, dt):
+    """All frequencies of a run."""
+    return tuple(k / (n_steps * dt) for k in range(n_steps // 2 + 1))
+
+
 NT, DT, SPACING, FREQ, MAX_VEL = 40, 9e-4, 5.0, 40.0, 1800.0
+LONG_DT = 2.7e-3
 SHAPES = {1: (40,), 2: (13, 14), 3: (8, 9, 8)}
 CODECS = {"raw": Raw(), "int8": Int8(block=16)}
 POLICIES = {
@@ -25,7 +33,7 @@ POLICIES = {
     "recompute, 3 slots": lambda codec, path: Recompute(codec, segments=9, slots=3),
     "recompute, states in RAM": lambda codec, path: Recompute(codec, checkpoints=HostStorage()),
     "recompute, states on disk": lambda codec, path: Recompute(codec, checkpoints=DiskStorage(path=path)),
-    "fourier, all frequencies": lambda codec, path: Fourier(frequencies=tuple(k / (NT * DT) for k in range(21))),
+    "fourier, all frequencies": lambda codec, path: Fourier(frequencies=frequencies(NT, DT)),
 }
 
 
@@ -77,12 +85,17 @@ def vmap(records, v, dv, **options):
     return jax.vmap(lambda v: grad(records, v, dv, **options))(jnp.stack([v, v + dv]))
 
 
-@pytest.mark.filterwarnings("ignore::jaxwave.SubstepWarning")
-def substeps(records, v, dv, **options):
-    return grad(records, v, dv, dt=3 * DT, **options)
+def substeps(records, v, dv, storage_mode):
+    """A gradient with time steps that are divided, by 2 or 3."""
+    if isinstance(storage_mode, Fourier):
+        inner_dt, ratio = jaxwave.grid.substeps(LONG_DT, MAX_VEL, (SPACING,) * v.ndim)
+        storage_mode = Fourier(frequencies=frequencies(ratio * NT, inner_dt))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jaxwave.SubstepWarning)
+        return grad(records, v, dv, dt=LONG_DT, storage_mode=storage_mode)
 
 
-DERIVATIVES = {f.__name__: f for f in (grad, jit, jvp, gauss_newton, hessian, vmap)}
+DERIVATIVES = {f.__name__: f for f in (grad, jit, jvp, gauss_newton, hessian, vmap, substeps)}
 
 
 @functools.cache
@@ -123,7 +136,7 @@ def test_fourier_is_the_part_of_the_gradient_at_its_frequencies():
     the sources is in every gradient, whole: it needs no history.)
     """
     v, dv, records = problem(1)
-    every = [k / (NT * DT) for k in range(21)]
+    every = frequencies(NT, DT)
 
     def part(*bands):
         return grad(records, v, dv, storage_mode=Fourier(frequencies=tuple(f for band in bands for f in band)))
