@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from jaxwave import observe
 from jaxwave.equations.base import Equation
 from jaxwave.storage import base
 from jaxwave.storage.base import Spec, Storage
-from jaxwave.storage.schedule import Schedule
+from jaxwave.storage.reverse import Reverse
 
 Parts = tuple[Any, ...]
 """Something for each term of the equation: a part of a history, a chunk or a term; or None."""
@@ -82,43 +83,50 @@ class Plan:
 
     def history_spec(self, n_steps: int, x: Any, save: tuple[bool, ...]) -> Any:
         """What a run of ``n_steps`` with states like ``x`` saves for its history."""
-        saved = list(self.storage.history_spec(*self._sizes(n_steps, x)))
+        saved = list(self.storage.history_spec(*self.sizes(n_steps, x)))
         return saved if self.storage.replays else each(lambda _: saved, self.wanted(save))
 
     def chunks(self, n_steps: int, x: Any, stored: bool) -> Chunks:
         """How the steps of a run with states like ``x`` divide; one chunk if nothing is ``stored``."""
         n_entries = n_steps // self.interval
-        size = self.storage.chunk_size(*self._sizes(n_steps, x)) if stored else n_entries
+        size = self.storage.chunk_size(*self.sizes(n_steps, x)) if stored else n_entries
         return Chunks(size, n_entries // size, n_entries % size)
 
     def footprint(self, n_steps: int, x: Any) -> base.Footprint:
         """Bytes of the history of all terms."""
         parts = 1 if self.storage.replays else len(self.equation.slots)
-        return base.Footprint(*(parts * n for n in self.storage.footprint(*self._sizes(n_steps, x))))
+        return base.Footprint(*(parts * n for n in self.storage.footprint(*self.sizes(n_steps, x))))
 
-    def open(self, n_steps: int, x: Any, save: tuple[bool, ...], owner: jax.Array, parents: list) -> Any:
-        """Begins what a run saves."""
-
-        def begin(_=None):
-            return self.storage.open(*self._sizes(n_steps, x), owner, parents)
-
-        return begin() if self.storage.replays else each(begin, self.wanted(save))
-
-    def schedule(self, n_steps: int, x: Any) -> Schedule | None:
-        """Which states such a run keeps, where its history is replayed."""
-        if not self.storage.replays:
-            return None
-        return self.storage.schedule(*self._sizes(n_steps, x))
-
-    def _sizes(self, n_steps: int, x: Any) -> tuple[int, Spec, Spec]:
-        """Entries, what is kept of one (of a term, or of all terms where chunks are replayed), and a state."""
+    def sizes(self, n_steps: int, x: Any) -> tuple[int, Spec, Any]:
+        """What a policy is told of a run: entries; what is kept of one (of a term, or of all terms where chunks are
+        made again); and a state, or the parts of one that the policy keeps.
+        """
         terms = len(self.equation.slots) if self.storage.replays else 1
-        return n_steps // self.interval, self.entry_spec(x) * terms, state_spec(x)
+        kept = self._reversed(x) if isinstance(self.storage, Reverse) else specs(jax.tree.leaves(x))
+        return n_steps // self.interval, self.entry_spec(x) * terms, kept
+
+    # ---- what is taken back in time ----
+
+    def _reversed(self, x: Any) -> tuple[Spec, Spec]:
+        g = self.equation.term_shape(x)
+        return specs(jax.eval_shape(self.equation.ring, g)), specs(self.equation.levels_of(x))
+
+    def pack_spec(self, x: Any) -> Spec:
+        """Arrays that a run saves of one term of a step."""
+        if isinstance(self.storage, Reverse):
+            return self.storage.pack_spec(self._reversed(x)[0])
+        return self.entry_spec(x)
+
+    def pack(self, term: jax.Array) -> list[jax.Array]:
+        """What a run saves of a term."""
+        if isinstance(self.storage, Reverse):
+            return self.storage.pack(self.equation.ring(term))
+        return self.encode(term)
 
 
-def state_spec(x: Any) -> Spec:
-    """Shapes and dtypes of the arrays of a state."""
-    return tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(x))
+def specs(arrays: Sequence) -> Spec:
+    """Their shapes and dtypes."""
+    return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays)
 
 
 class RunInputs(NamedTuple):

@@ -12,11 +12,11 @@ that streams or replays handles many steps at a time; another has one chunk.
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
 from jaxwave import observe
 from jaxwave.chunks import AdjointInputs, Plan, RunInputs, each, join, over_chunks, over_entries, over_unstored
-from jaxwave.replay import Reader, forward_chunk, tokens
+from jaxwave.forward import forward_chunk
+from jaxwave.histories import histories, tokens
 
 
 def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
@@ -31,27 +31,23 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
     Returns:
         Records [nt, shot, receiver], the final state and, if ``save``, what is kept for the history.
     """
-    storage, pairs, x, n_steps = plan.storage, inputs.pairs, inputs.state, inputs.amplitudes.shape[0]
+    pairs, x, n_steps = inputs.pairs, inputs.state, inputs.amplitudes.shape[0]
     chunks = plan.chunks(n_steps, x, bool(save or pairs))
-    reader = Reader(plan, n_steps, x, +1) if pairs else None
-    schedule = plan.schedule(n_steps, x) if save else None
-    save_terms = save if schedule is None else ()
+    keeper = histories(plan, n_steps, x, +1)
 
     def chunk_body(carry, i, series, size):
         x, tick, saved, cursors = carry
-        read = [reader.read(h, cursor, i, size) for (h, _), cursor in zip(pairs, cursors, strict=True)]
+        read = [keeper.read(h, cursor, i, size) for (h, _), cursor in zip(pairs, cursors, strict=True)]
         stored = [(dm, parts) for (_, dm), (parts, _) in zip(pairs, read, strict=True)]
-        if schedule:
-            saved = storage.put_state(saved, jnp.asarray(schedule.sweep)[i], jax.tree.leaves(x))
         t = i * chunks.size * plan.interval
-        (x, tick), terms, data = forward_chunk(plan, inputs, (x, tick), t, series, stored, save_terms)
-        if save_terms:
-            saved = each(lambda chunk, part: storage.put(part, i, chunk), terms, saved)
-        return (x, tick, saved, [cursor for _, cursor in read]), data
+        (after, tick), terms, data = forward_chunk(plan, inputs, (x, tick), t, series, stored, keeper.terms(save))
+        if save:
+            saved = keeper.put(saved, i, x, after, terms)
+        return (after, tick, saved, [cursor for _, cursor in read]), data
 
-    parents = [token for h, _ in pairs for token in tokens(h)] if storage.streams else []
-    saved = plan.open(n_steps, x, save, owner, parents) if save else ()
-    carry = (x, observe.first_tick(), saved, [reader.start(h) for h, _ in pairs])
+    parents = [token for h, _ in pairs for token in tokens(h)] if plan.storage.streams else []
+    saved = keeper.open(save, owner, parents) if save else ()
+    carry = (x, observe.first_tick(), saved, [keeper.start(h) for h, _ in pairs])
     (x, _, saved, _), data = over_chunks(chunk_body, carry, inputs.amplitudes, chunks, plan.interval, False)
     return (data, x, saved) if save else (data, x)
 
@@ -67,10 +63,10 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         The gradients of m (a list, one per history, with None for what it does not serve), of the amplitudes
         [nt, shot, source] and of the first state.
     """
-    m, operands, histories, data, cotangent = inputs
+    m, operands, kept, data, cotangent = inputs
     equation, storage, interval, levels = plan.equation, plan.storage, plan.interval, plan.equation.levels
-    chunks = plan.chunks(data.shape[0], cotangent, bool(histories))
-    reader = Reader(plan, data.shape[0], cotangent, -1) if histories else None
+    chunks = plan.chunks(data.shape[0], cotangent, bool(kept))
+    keeper = histories(plan, data.shape[0], cotangent, -1)
     observer = plan.observer if plan.observer and plan.observer.backward else None
 
     def retreat(w, tick, t, y, gradients, terms):
@@ -83,7 +79,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
 
     def chunk_body(carry, i, series, size):
         w, tick, gradients, cursors = carry
-        read = [reader.read(h, cursor, i, size) for h, cursor in zip(histories, cursors, strict=True)]
+        read = [keeper.read(h, cursor, i, size) for h, cursor in zip(kept, cursors, strict=True)]
 
         def entry(carry, j, steps):
             w, tick, gradients = carry
@@ -106,9 +102,9 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         return (w, tick, gradients, [cursor for _, cursor in read]), ds
 
     w = equation.adjoint_start(m, operands, cotangent)
-    served = [tuple(kept or None for kept in plan.differentiated(h)) for h in histories]
-    gradients = [each(lambda _, zero: zero, kept, equation.gradient_start(m, w)) for kept in served]
-    carry = (w, observe.first_tick(), gradients, [reader.start(h) for h in histories])
+    served = [tuple(needed or None for needed in plan.differentiated(h)) for h in kept]
+    gradients = [each(lambda _, zero: zero, needed, equation.gradient_start(m, w)) for needed in served]
+    carry = (w, observe.first_tick(), gradients, [keeper.start(h) for h in kept])
     (w, _, gradients, _), ds = over_chunks(chunk_body, carry, data, chunks, interval, True)
     # Each stored step stands for ``interval`` steps of the imaging condition's sum over time.
     dm = [each(lambda g: interval * g, equation.gradient_finish(m, gradient)) for gradient in gradients]

@@ -316,7 +316,8 @@ def _recompute_within(case: Case, codec: Codec, memory: int) -> Recompute:
 
 def _option(case: Case, budget: Budget, name: str, storage: Storage, measured: Measured) -> Option:
     plan, state, n_steps = dataclasses.replace(case.plan, storage=storage), _state(case), case.n_steps
-    kept, schedule = plan.footprint(n_steps, state), plan.schedule(n_steps, state)
+    kept, replays = plan.footprint(n_steps, state), isinstance(storage, Recompute)
+    schedule = storage.schedule(*plan.sizes(n_steps, state)) if replays else None
     seconds = n_steps * measured.seconds
     if schedule:
         seconds += schedule.places * measured.per_state

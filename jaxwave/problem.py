@@ -84,7 +84,7 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
         request, undecided = storage, Plan(equation, DeviceStorage(storage.codec), interval)
         chosen = planning.choose(planning.case(setup, undecided, arrays, max_vel, pml_freq), request)
         storage = chosen.chosen.storage
-    storage = storage.resolve(inner_dt * interval)
+    storage = storage.resolve(inner_dt * interval, interval, equation)
     plan = Plan(equation, storage, interval, observer)
     info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, storage, chosen)
     return Problem(setup, plan, info, arrays)
@@ -190,7 +190,7 @@ def _storage(a: SimpleNamespace) -> Storage | Auto:
             "`storage_compression` is given together with a storage object, which has its own codec; write e.g. "
             "HostStorage(codec=Int8())"
         )
-    for tier in (storage, getattr(storage, "checkpoints", None)):
+    for tier in (storage, getattr(storage, "checkpoints", None), getattr(storage, "ring", None)):
         if isinstance(tier, DiskStorage | Auto):
             check_path(tier.path)
     return storage

@@ -28,7 +28,7 @@ from jax.interpreters import partial_eval as pe
 from jaxwave import dispatch
 from jaxwave.chunks import AdjointInputs, History, Plan, Replayed, RunInputs
 from jaxwave.engine import adjoint_loop, run_loop
-from jaxwave.replay import as_history, tokens
+from jaxwave.histories import as_history, tokens
 
 
 def propagate(inputs: RunInputs, plan: Plan):

@@ -13,7 +13,7 @@ import pytest
 from helpers import largest
 
 import jaxwave
-from jaxwave.storage import DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Raw, Recompute
+from jaxwave.storage import DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Raw, Recompute, Reverse
 
 
 def frequencies(n_steps, dt):
@@ -33,6 +33,8 @@ POLICIES = {
     "recompute, 3 slots": lambda codec, path: Recompute(codec, segments=9, slots=3),
     "recompute, states in RAM": lambda codec, path: Recompute(codec, checkpoints=HostStorage()),
     "recompute, states on disk": lambda codec, path: Recompute(codec, checkpoints=DiskStorage(path=path)),
+    "reverse": lambda codec, path: Reverse(codec, segment=8),
+    "reverse, layers in RAM": lambda codec, path: Reverse(codec, ring=HostStorage(), segment=7),
     "fourier, all frequencies": lambda codec, path: Fourier(frequencies=frequencies(NT, DT)),
 }
 
@@ -170,6 +172,56 @@ def test_memory_of_fourier_does_not_depend_on_the_steps():
         for nt in (60, 600)
     ]
     assert sizes[0] == sizes[1]
+
+
+def test_drift_of_a_run_taken_back_is_reset_by_segments():
+    """In float32: 1e-6 within short segments; with the square of their length at worst in long ones."""
+    rng, nt = np.random.default_rng(3), 600
+    v = jnp.asarray(1500 + 200 * rng.random(60), jnp.float32)
+    wavelet = jaxwave.wavelets.ricker(FREQ, nt, DT, 1 / FREQ, dtype=jnp.float32)
+
+    def gradient(storage):
+        def misfit(v):
+            out = jaxwave.scalar(
+                v, SPACING, DT, source_amplitudes=wavelet.reshape(1, 1, -1), source_locations=[[[9]]],
+                receiver_locations=[[[5], [50]]], pml_width=[4, 0], pml_freq=FREQ, max_vel=MAX_VEL, storage_mode=storage,
+            )  # fmt: skip
+            return jnp.sum(out.receiver_amplitudes**2)
+
+        return jax.grad(misfit)(v)
+
+    want = gradient("device")
+    errors = [largest(gradient(Reverse(segment=n)) - want) / largest(want) for n in (10, 600)]
+    assert errors[0] < 1e-5 < 100 * errors[1]
+    assert errors[1] < 600**2 * 6e-8  # rounding of every step, carried on linearly
+
+
+def test_reverse_refuses_what_it_cannot_take_back():
+    v, dv, records = problem(1)
+    with pytest.raises(ValueError, match="model_gradient_sampling_interval must be 1"):
+        grad(records, v, dv, storage_mode=Reverse(), model_gradient_sampling_interval=2)
+    with pytest.raises(ValueError, match="not available for AcousticEquation"):
+        jaxwave.acoustic(v, v, SPACING, DT, nt=4, pml_freq=FREQ, storage_mode=Reverse())
+    with pytest.raises(ValueError, match="`segment` must be a positive integer"):
+        Reverse(segment=0)
+    with pytest.raises(TypeError, match="`ring` must be"):
+        Reverse(ring=Recompute())
+
+
+def test_reverse_keeps_the_layers_alone():
+    """Bytes a step: those of the cells that a layer reaches; with streamed layers the device holds a segment."""
+    shape, nt = (60, 70), 96
+    survey = dict(
+        source_amplitudes=jnp.ones((1, 1, nt)), source_locations=[[[5, 5]]], receiver_locations=[[[9, 9]]],
+        pml_freq=FREQ, pml_width=4, max_vel=MAX_VEL,
+    )  # fmt: skip
+    v = jnp.full(shape, 1500.0)
+    sizes = [
+        jaxwave.estimate_memory(v, SPACING, DT, storage_mode=mode, **survey)
+        for mode in (DeviceStorage(), Reverse(), Reverse(ring=HostStorage()))
+    ]
+    assert sizes[1].history < 0.65 * sizes[0].history
+    assert sizes[2].device < 0.55 * sizes[0].device and sizes[2].host < 0.4 * sizes[0].history
 
 
 def test_recompute_within_a_memory():

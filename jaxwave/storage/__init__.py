@@ -7,6 +7,7 @@ from jaxwave.storage.errors import StorageError, StoragePathError
 from jaxwave.storage.fourier import Fourier
 from jaxwave.storage.recompute import Recompute
 from jaxwave.storage.registry import REGISTRY, Stats
+from jaxwave.storage.reverse import Reverse
 from jaxwave.storage.streamed import DiskStorage, HostStorage
 
 
@@ -45,6 +46,7 @@ __all__ = [
     "NoStorage",
     "Raw",
     "Recompute",
+    "Reverse",
     "Storage",
     "StorageError",
     "StoragePathError",

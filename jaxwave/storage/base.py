@@ -117,8 +117,12 @@ class Storage(abc.ABC):
     streams: bool = False
     replays: bool = False
 
-    def resolve(self, period: float) -> Storage:
-        """The policy for a run whose stored steps are ``period`` seconds apart."""
+    def resolve(self, period: float, interval: int, equation: object) -> Storage:
+        """The policy for a run of an equation whose stored steps are ``interval`` steps, ``period`` seconds, apart.
+
+        Raises:
+            ValueError: If it does not suit such a run.
+        """
         return self
 
     def chunk_size(self, n_entries: int, spec: Spec, state: Spec) -> int:

@@ -54,7 +54,7 @@ class Fourier(Storage):
         """Sums are kept as they are: they change in every step, so rounding them would add up."""
         return Raw()
 
-    def resolve(self, period):
+    def resolve(self, period, interval, equation):
         nyquist = 1 / (2 * period)
         if max(self.frequencies) > nyquist * (1 + 1e-9):
             raise ValueError(
