@@ -184,7 +184,8 @@ def test_drift_of_a_run_taken_back_is_reset_by_segments():
         def misfit(v):
             out = jaxwave.scalar(
                 v, SPACING, DT, source_amplitudes=wavelet.reshape(1, 1, -1), source_locations=[[[9]]],
-                receiver_locations=[[[5], [50]]], pml_width=[4, 0], pml_freq=FREQ, max_vel=MAX_VEL, storage_mode=storage,
+                receiver_locations=[[[5], [50]]], pml_width=[4, 0], pml_freq=FREQ, max_vel=MAX_VEL,
+                storage_mode=storage,
             )  # fmt: skip
             return jnp.sum(out.receiver_amplitudes**2)
 
