@@ -30,7 +30,7 @@ POLICIES = {
     "cpu": lambda codec, path: HostStorage(codec, steps_per_transfer=7),
     "disk": lambda codec, path: DiskStorage(codec, steps_per_transfer=8, path=path),
     "recompute": lambda codec, path: Recompute(codec),
-    "recompute, 3 slots": lambda codec, path: Recompute(codec, segments=9, slots=3),
+    "recompute, 3 slots": lambda codec, path: Recompute(codec, segments=10, slots=3),
     "recompute, states in RAM": lambda codec, path: Recompute(codec, checkpoints=HostStorage()),
     "recompute, states on disk": lambda codec, path: Recompute(codec, checkpoints=DiskStorage(path=path)),
     "reverse": lambda codec, path: Reverse(codec, segment=8),
@@ -211,7 +211,7 @@ def test_reverse_refuses_what_it_cannot_take_back():
 
 def test_reverse_keeps_the_layers_alone():
     """Bytes a step: those of the cells that a layer reaches; with streamed layers the device holds a segment."""
-    shape, nt = (60, 70), 96
+    shape, nt = (60, 70), 400
     survey = dict(
         source_amplitudes=jnp.ones((1, 1, nt)), source_locations=[[[5, 5]]], receiver_locations=[[[9, 9]]],
         pml_freq=FREQ, pml_width=4, max_vel=MAX_VEL,
@@ -221,8 +221,8 @@ def test_reverse_keeps_the_layers_alone():
         jaxwave.estimate_memory(v, SPACING, DT, storage_mode=mode, **survey)
         for mode in (DeviceStorage(), Reverse(), Reverse(ring=HostStorage()))
     ]
-    assert sizes[1].history < 0.65 * sizes[0].history
-    assert sizes[2].device < 0.55 * sizes[0].device and sizes[2].host < 0.4 * sizes[0].history
+    assert sizes[1].history < 0.5 * sizes[0].history
+    assert sizes[2].device < 0.1 * sizes[0].device and sizes[2].host < 0.5 * sizes[0].history
 
 
 def test_recompute_within_a_memory():
