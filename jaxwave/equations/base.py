@@ -144,3 +144,22 @@ class Equation(Protocol):
 
     def adjoint_wavefields(self, m: Coefficients, w: Any) -> dict[str, jax.Array]:
         """Named adjoint wavefields on the padded grid."""
+
+
+class Reversible(Equation, Protocol):
+    """An equation with one term whose steps can be taken back in time, given the term where it is lossy.
+
+    x[t-1] follows from x[t+1], x[t] and g(x[t]), and g(x[t]) from the wavefield alone but in the *ring*: in the layers.
+    """
+
+    def ring(self, g: jax.Array) -> list[jax.Array]:
+        """The parts of a term in the ring, each cell once; [] if there is none."""
+
+    def levels_of(self, x: State) -> list[jax.Array]:
+        """The arrays of a state that steps are taken back from."""
+
+    def reverse_step(
+        self, m: Coefficients, operands: Operands, levels: list[jax.Array], amplitudes: jax.Array,
+        scatter: Sequence[tuple[Partial, Partial]], ring: list[jax.Array],
+    ) -> tuple[list[jax.Array], jax.Array]:  # fmt: skip
+        """What :meth:`step` started from, and the term g: from the arrays after a step and its operands."""
