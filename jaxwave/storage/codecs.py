@@ -221,7 +221,8 @@ CODECS: dict[str, Codec] = {
 def bounded(tolerance: float) -> Codec:
     """The smallest codec whose error in a cell is at most ``tolerance`` times the largest magnitude in its block.
 
-    Blocks are 32 or 64 neighbouring cells. The bound is that of the quantization; float32's own rounding adds 1 % to it
+    Blocks are 32 or 64 neighbouring cells; the error relative to the largest magnitude of the field is smaller still.
+    The bound is that of the quantization; float32's own rounding adds 1 % to it
     at 16 bits. A block whose largest magnitude is below 1e-35 (float32) is stored as zeros.
 
     Args:
