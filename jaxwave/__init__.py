@@ -3,9 +3,11 @@
 from jaxwave import grid, inversion, io, resample, storage, wavelets
 from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_product, scalar_born
 from jaxwave.dispatch import compiler_options
-from jaxwave.memory import MemoryEstimate, estimate_memory
+from jaxwave.interpolation import Hicks
+from jaxwave.memory import MemoryEstimate, estimate_memory, plan
 from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
 from jaxwave.observe import CallbackState
+from jaxwave.planning import BudgetError, StoragePlan
 from jaxwave.problem import PmlFrequencyWarning, SubstepWarning
 from jaxwave.propagators import acoustic, elastic, scalar
 from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
@@ -19,14 +21,17 @@ __all__ = [
     "AcousticResult",
     "AcousticState",
     "BornResult",
+    "BudgetError",
     "CallbackState",
     "ElasticResult",
     "ElasticState",
+    "Hicks",
     "MemoryEstimate",
     "PmlFrequencyWarning",
     "RunInfo",
     "ScalarResult",
     "StorageError",
+    "StoragePlan",
     "SubstepWarning",
     "WaveState",
     "acoustic",
@@ -39,6 +44,7 @@ __all__ = [
     "inversion",
     "io",
     "lambmubuoyancy_to_vpvsrho",
+    "plan",
     "resample",
     "scalar",
     "scalar_born",

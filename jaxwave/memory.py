@@ -1,11 +1,10 @@
-"""How many bytes a gradient takes, and where, before it is run."""
+"""How many bytes a gradient takes, and where, before it is run; and which storage policy fits."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import inspect
-import math
 import warnings
 from typing import Any
 
@@ -16,13 +15,10 @@ from jaxwave import propagators, validate
 from jaxwave.dispatch import compiler_options
 from jaxwave.embedding import prepare
 from jaxwave.equations.registry import EQUATIONS
+from jaxwave.planning import BudgetError, StoragePlan
 from jaxwave.problem import Problem, describe
-from jaxwave.storage.base import DeviceStorage, HostStorage, entry_bytes
-from jaxwave.storage.hdf5 import QUEUE_LENGTH
-
-# Copies of a chunk that are alive while it passes between a compiled program and a callback, freed ones that the
-# allocator holds on to included. Measured (JAX 0.10 and 0.11, Linux), for 2 to 40 MB a chunk.
-COPIES_IN_TRANSFER = 3
+from jaxwave.storage.auto import Auto
+from jaxwave.storage.base import DeviceStorage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +31,7 @@ class MemoryEstimate:
         transfer: Host RAM that chunks take on their way between the two.
         disk: The file.
         history: The stored history, wherever it is.
-        uncompressed: The same history without a codec.
+        uncompressed: The terms of all stored steps, without a codec.
     """
 
     device: int
@@ -79,9 +75,7 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
         >>> raw.host / small.host > 3.5
         True
     """
-    if propagator not in EQUATIONS:
-        raise ValueError(f"`propagator`={propagator!r} is unknown; use {', '.join(map(repr, EQUATIONS))}")
-    physics = EQUATIONS[propagator]
+    physics = _physics(propagator)
     bound = inspect.signature(getattr(propagators, propagator)).bind(*models_spacing_and_dt, **arguments)
     bound.apply_defaults()
     given = propagators.by_name(bound.arguments)
@@ -108,19 +102,60 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
 def _add_up(problem: Problem, x: Any, analysis: Any) -> MemoryEstimate:
     """The estimate for states like ``x``."""
     setup, plan = problem.setup, problem.plan
-    n_entries = setup.nt * setup.step_ratio // plan.interval
-    spec, raw = plan.entry_spec(x), dataclasses.replace(plan, storage=DeviceStorage()).entry_spec(x)
-    n_terms = len(plan.equation.slots)
-    history, uncompressed = (n_entries * n_terms * entry_bytes(s) for s in (spec, raw))
+    n_steps = setup.nt * setup.step_ratio
+    kept = plan.footprint(n_steps, x)
+    uncompressed = dataclasses.replace(plan, storage=DeviceStorage()).footprint(n_steps, x).history
     device = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-    storage, host, transfer, disk = plan.storage, 0, 0, 0
-    if storage.streams:
-        size = storage.chunk_size(n_entries, spec)
-        n_chunks, chunk = math.ceil(n_entries / size), n_terms * size * entry_bytes(spec)
-        transfer = min(COPIES_IN_TRANSFER, n_chunks) * chunk
-        if isinstance(storage, HostStorage):
-            host = history
-        else:
-            disk = history
-            host = min(QUEUE_LENGTH + 1, n_chunks) * chunk  # one being filled, the others on their way
-    return MemoryEstimate(device, host, transfer, disk, history, uncompressed)
+    return MemoryEstimate(device, kept.host, kept.transfer, kept.disk, kept.history, uncompressed)
+
+
+def plan(
+    *models_spacing_and_dt: Any, propagator: str = "scalar", storage_mode: Auto = Auto(), **arguments: Any
+) -> StoragePlan:
+    """Says what a gradient takes under each storage policy, and which one ``storage_mode="auto"`` chooses.
+
+    The problem itself is not run: every policy is compiled and timed for a few steps on wavefields of zeros, some
+    seconds each, once for each problem and process.
+
+    Args:
+        models_spacing_and_dt, propagator, arguments: As for :func:`estimate_memory`.
+        storage_mode: The request, with the budget: ``jaxwave.storage.Auto(device=2**30)``.
+
+    Returns:
+        A :class:`StoragePlan`. ``print`` shows it as a table; its ``chosen`` is None if nothing fits.
+
+    Raises:
+        TypeError, ValueError: As the propagator, and if its name is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxwave
+        >>> report = jaxwave.plan(
+        ...     jnp.full((40, 60), 1500.0), 5.0, 1e-3,
+        ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[2, 30]]],
+        ...     receiver_locations=[[[2, 10]]], pml_freq=25.0, storage_mode=jaxwave.storage.Auto(device=4 * 2**20),
+        ... )
+        >>> next(option.refused for option in report.options if option.name == "device")
+        'over the device budget'
+        >>> report.chosen.device <= 4 * 2**20
+        True
+    """
+    if not isinstance(storage_mode, Auto):
+        raise TypeError(f"`storage_mode` of a plan must be a jaxwave.storage.Auto; got {storage_mode!r}")
+    _physics(propagator)
+    function = getattr(propagators, propagator)
+    shapes = {k: x for k, x in enumerate(models_spacing_and_dt) if isinstance(x, jax.ShapeDtypeStruct)}
+
+    def call(given):
+        values = (given.get(k, x) for k, x in enumerate(models_spacing_and_dt))
+        return function(*values, storage_mode=storage_mode, **arguments)
+
+    try:
+        return jax.eval_shape(call, shapes).info.storage_plan
+    except BudgetError as error:
+        return error.plan
+
+
+def _physics(propagator: str) -> type:
+    if propagator not in EQUATIONS:
+        raise ValueError(f"`propagator`={propagator!r} is unknown; use {', '.join(map(repr, EQUATIONS))}")
+    return EQUATIONS[propagator]

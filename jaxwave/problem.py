@@ -11,16 +11,19 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave import grid, validate
+from jaxwave import grid, planning, validate
 from jaxwave.boundary import Grid
+from jaxwave.chunks import Plan
 from jaxwave.embedding import Setup
-from jaxwave.engine import Plan
 from jaxwave.equations.base import Equation
 from jaxwave.observe import Observer
 from jaxwave.results import RunInfo
-from jaxwave.storage.base import DiskStorage, Storage, as_storage
+from jaxwave.storage.auto import Auto
+from jaxwave.storage.base import DeviceStorage, Storage
 from jaxwave.storage.codecs import as_codec
 from jaxwave.storage.hdf5 import check_path
+from jaxwave.storage.modes import as_storage
+from jaxwave.storage.streamed import DiskStorage
 from jaxwave.survey import Region, ignored, survey_region
 
 
@@ -76,8 +79,14 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     _tell_substeps(step_ratio, dt, max_vel, spacing)
 
     setup = Setup(equation, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
+    chosen = None
+    if isinstance(storage, Auto):
+        request, undecided = storage, Plan(equation, DeviceStorage(storage.codec), interval)
+        chosen = planning.choose(planning.case(setup, undecided, arrays, max_vel, pml_freq), request)
+        storage = chosen.chosen.storage
+    storage = storage.resolve(inner_dt * interval, interval, equation)
     plan = Plan(equation, storage, interval, observer)
-    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, storage)
+    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, storage, chosen)
     return Problem(setup, plan, info, arrays)
 
 
@@ -173,7 +182,7 @@ def _observer(a: SimpleNamespace, step_ratio: int, nt: int, dt: float) -> Observ
     return Observer(forward, backward, every, step_ratio, nt, dt)
 
 
-def _storage(a: SimpleNamespace) -> Storage:
+def _storage(a: SimpleNamespace) -> Storage | Auto:
     codec = as_codec(a.storage_compression)
     storage = as_storage(a.storage_mode, validate.path("storage_path", a.storage_path), codec)
     if storage is a.storage_mode and a.storage_compression is not False:
@@ -181,8 +190,9 @@ def _storage(a: SimpleNamespace) -> Storage:
             "`storage_compression` is given together with a storage object, which has its own codec; write e.g. "
             "HostStorage(codec=Int8())"
         )
-    if isinstance(storage, DiskStorage):
-        check_path(storage.path)
+    for tier in (storage, getattr(storage, "checkpoints", None), getattr(storage, "ring", None)):
+        if isinstance(tier, DiskStorage | Auto):
+            check_path(tier.path)
     return storage
 
 

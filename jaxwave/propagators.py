@@ -10,8 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxwave import validate
+from jaxwave.chunks import RunInputs
 from jaxwave.embedding import finish, prepare, profiles
-from jaxwave.engine import RunInputs
 from jaxwave.equations.acoustic import AcousticEquation
 from jaxwave.equations.elastic import ElasticEquation
 from jaxwave.equations.scalar import ScalarEquation

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 
+from jaxwave.planning import StoragePlan
 from jaxwave.storage.base import Storage
 from jaxwave.survey import Region
 
@@ -24,6 +25,7 @@ class RunInfo:
         region: Part of the model that was used.
         pml_width: Cells of absorbing layer at each face.
         storage: Where a gradient keeps its wavefields.
+        storage_plan: What that was chosen from and why, under ``storage_mode="auto"``.
     """
 
     step_ratio: int
@@ -33,6 +35,7 @@ class RunInfo:
     region: Region
     pml_width: tuple[int, ...]
     storage: Storage
+    storage_plan: StoragePlan | None = None
 
 
 class WaveState(NamedTuple):

@@ -26,7 +26,9 @@ from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from jaxwave import dispatch
-from jaxwave.engine import AdjointInputs, Plan, RunInputs, adjoint_loop, run_loop
+from jaxwave.chunks import AdjointInputs, History, Plan, Replayed, RunInputs
+from jaxwave.engine import adjoint_loop, run_loop
+from jaxwave.histories import as_history, tokens
 
 
 def propagate(inputs: RunInputs, plan: Plan):
@@ -48,14 +50,8 @@ def _bind_run(inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
     parts = out[0], jax.tree.unflatten(state, out[1 : n + 1])
     if not save:
         return parts
-    history = jax.tree.unflatten(jax.tree.structure(_history_spec(inputs, plan, save)), out[n + 1 :])
-    return (*parts, history)
-
-
-def _history_spec(inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
-    n_entries = inputs.amplitudes.shape[0] // plan.interval
-    part = list(plan.storage.history_spec(n_entries, plan.entry_spec(inputs.state)))
-    return plan.select((part,) * len(plan.equation.slots), save)
+    spec = plan.history_spec(inputs.amplitudes.shape[0], inputs.state, save)
+    return (*parts, jax.tree.unflatten(jax.tree.structure(spec), out[n + 1 :]))
 
 
 def _bind_adjoint(inputs: AdjointInputs, plan: Plan):
@@ -164,7 +160,7 @@ def _run_shapes(*leaves, tree, plan, save):
     n_steps = inputs.amplitudes.shape[0]
     out = [jax.ShapeDtypeStruct((n_steps, *sample.shape), sample.dtype), inputs.state]
     if save:
-        out.append(_history_spec(inputs, plan, save))
+        out.append(plan.history_spec(n_steps, inputs.state, save))
     return _avals(out)
 
 
@@ -198,22 +194,35 @@ def _run_jvp(primals, tangents, *, tree, plan, save):
     if any(perturbed) and not plan.storage.stores:
         raise ValueError(
             'storage_mode="none" keeps no wavefields, so the derivative with respect to a model cannot be computed; '
-            'use storage_mode="device", "cpu" or "disk"'
+            'use storage_mode="device", "cpu", "disk" or "recompute"'
         )
-    wanted = tuple(np.logical_or(perturbed, save or False).tolist())
-    data, state, *history = _bind_run(inputs, plan, wanted if any(wanted) else ())
-    out = (data, state, *(plan.select(h, save) for h in history if save))
+    wanted = tuple(a or b for a, b in zip(perturbed, save or perturbed, strict=True))
+    data, state, *saved = _bind_run(inputs, plan, wanted if any(wanted) else ())
+    history = as_history(plan, inputs, *saved, wanted) if saved else None
+    out_dot = _bind_run(_tangent_run(plan, inputs, dots, history), _linearised(plan), save)
+    kept = [saved[0] if plan.storage.replays else plan.select(saved[0], save)] if save else []
+    return _flat(data, state, *kept), _flat(*out_dot)
+
+
+def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history: History) -> RunInputs:
+    """The run whose results are the tangents of a run's, given that run's history."""
     pairs = []
+    perturbed = tuple(not _is_zero(dm) for dm in dots.m)
     if any(perturbed):
-        pairs.append((plan.select(history[0], perturbed), tuple(None if _is_zero(dm) else dm for dm in dots.m)))
-    for (history, dm), (history_dot, dm_dot) in zip(inputs.pairs, dots.pairs, strict=True):
+        pairs.append((plan.select(history, perturbed), tuple(None if _is_zero(dm) else dm for dm in dots.m)))
+    for (other, dm), (other_dot, dm_dot) in zip(inputs.pairs, dots.pairs, strict=True):
         if not _all_zero(dm_dot):
-            pairs.append((history, _instantiate(dm_dot)))
-        if not _all_zero(history_dot):
-            pairs.append((_instantiate(history_dot), dm))
-    tangent = RunInputs(inputs.m, inputs.operands, pairs, _instantiate(dots.amplitudes), _instantiate(dots.state))
-    out_dot = _bind_run(tangent, _linearised(plan), save)
-    return _flat(*out), _flat(*out_dot)
+            pairs.append((other, _instantiate(dm_dot)))
+        if not _all_zero(other_dot):
+            pairs.append((_tangent_history(plan, other, other_dot), dm))
+    return RunInputs(inputs.m, inputs.operands, pairs, _instantiate(dots.amplitudes), _instantiate(dots.state))
+
+
+def _tangent_history(plan: Plan, history: History, dot: History) -> History:
+    """The history of tangents: stored like the primal one, or replayed with it."""
+    if isinstance(history, Replayed):
+        return Replayed(_tangent_run(plan, history.run, dot.run, history), history.wanted)
+    return _instantiate(dot)
 
 
 def _run_transpose(cotangents, *leaves, tree, plan, save):
@@ -244,7 +253,8 @@ def _adjoint_jvp(primals, tangents, *, tree, plan):
         along = (_instantiate(dots.m), moved.data, moved.state)
         out_dot = _split_adjoint(_bind(adjoint_born_p, (inputs, along), plan=quiet), inputs, plan)
     if not _all_zero(dots.histories):
-        rerun = inputs._replace(histories=_instantiate(dots.histories))
+        moving = zip(inputs.histories, dots.histories, strict=True)
+        rerun = inputs._replace(histories=[_tangent_history(plan, h, dot) for h, dot in moving])
         more = _bind_adjoint(rerun, quiet)[0]
         out_dot = (jax.tree.map(jnp.add, out_dot[0], more), *out_dot[1:])
     return _flat(*out), _flat(*out_dot)
@@ -348,7 +358,7 @@ def _tokens(inputs) -> list:
         histories = [h for h, _ in inputs.pairs]
     else:
         histories = (inputs if isinstance(inputs, AdjointInputs) else inputs[0]).histories
-    return [part[0] for h in histories for part in h if part is not None]
+    return [token for h in histories for token in tokens(h)]
 
 
 run_p = _primitive("wave_run", _run_flat, _run_shapes, _run_jvp, _run_transpose)

@@ -1,5 +1,6 @@
 """Settings and fixtures that all tests share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -7,8 +8,52 @@ import jax
 import numpy as np
 import pytest
 
+import jaxwave
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_to_the_next_file():
+    """Stored wavefields, their threads and compiled programs end with the file that made them.
+
+    Each compiled program maps memory a few hundred times, and Linux allows a process 65,530 maps: a run of all files
+    in one process would go over that and crash.
+    """
+    yield
+    gc.collect()
+    jaxwave.storage.clear()
+    jax.clear_caches()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--derivative-table", metavar="FILE", help="run all cells of test_policies.py and write the table")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--derivative-table"):
+        items[:] = [item for item in items if "matrix" not in item.keywords]
+
+
+@pytest.fixture(scope="session")
+def derivative_table(request):
+    """Collects (policy, codec, derivative, dimensions) that were tested, for the table of the documentation."""
+    found = set()
+    yield found
+    path = request.config.getoption("--derivative-table")
+    if path:
+        Path(path).write_text(_as_table(found))
+
+
+def _as_table(found) -> str:
+    rows = sorted({(policy, codec) for policy, codec, _, _ in found})
+    columns = sorted({derivative for _, _, derivative, _ in found})
+    lines = ["| policy | codec | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
+    for row in rows:
+        cells = [sorted(n for *key, n in found if key == [*row, column]) for column in columns]
+        lines.append(f"| {' | '.join(row)} | " + " | ".join(" ".join(f"{n}-D" for n in cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture(scope="session")

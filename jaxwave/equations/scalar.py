@@ -167,6 +167,41 @@ class ScalarEquation:
     def record(self, operands, x):
         return points.join([points.get(x.u, cells) for cells in operands["receivers"].values()], x.u)
 
+    # ---- backwards in time ----
+
+    def ring(self, g: jax.Array) -> list[jax.Array]:
+        """The parts of a term that the wavefield alone does not give, each cell once."""
+        return [g[(slice(None), *cells)] for cells in self._ring()]
+
+    def _ring(self) -> list[tuple[slice, ...]]:
+        """Cells of each face's reach that no earlier face has."""
+        left, found = [slice(0, n) for n in self.grid.padded], []
+        for slab in self.grid.slabs:
+            low, high = left[slab.axis].start, left[slab.axis].stop
+            reach = slice(max(slab.reach.start, low), slab.reach.stop)
+            found.append(tuple(reach if axis == slab.axis else cells for axis, cells in enumerate(left)))
+            left[slab.axis] = slice(reach.stop, high) if slab.side == 0 else slice(low, reach.start)
+        return found
+
+    def levels_of(self, x: ScalarState) -> list[jax.Array]:
+        """The wavefields from which :meth:`reverse_step` starts."""
+        return [x.u, x.u_previous]
+
+    def reverse_step(self, m, operands, levels, amplitudes, scatter, ring):
+        """From u[t+1] and u[t] to u[t] and u[t-1], and g[t], given g[t] in the layers."""
+        (c,) = m
+        u_next, u = levels
+        g = self._laplacian(u)
+        for part, cells in zip(ring, self._ring(), strict=True):
+            g = lax.dynamic_update_slice(g, part, (0, *(cell.start for cell in cells)))
+        g = g / points.one(c, self.grid.halo)
+        u_previous = 2 * u - u_next + c * g
+        for (dc,), (stored,) in scatter:
+            u_previous = u_previous + dc * stored
+        for cells in operands["sources"].values():
+            u_previous = points.add(u_previous, cells, amplitudes)
+        return [u, u_previous], g
+
     # ---- adjoint ----
 
     def adjoint_step(self, m, operands, w, images):

@@ -1,9 +1,14 @@
 """Storage policies and codecs: see :mod:`jaxwave.storage.base` and :mod:`jaxwave.storage.codecs`."""
 
-from jaxwave.storage.base import DeviceStorage, DiskStorage, HostStorage, NoStorage
+from jaxwave.storage.auto import Auto
+from jaxwave.storage.base import DeviceStorage, NoStorage, Storage
 from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int4, Int8, Int16, Raw, bounded
 from jaxwave.storage.errors import StorageError, StoragePathError
+from jaxwave.storage.fourier import Fourier
+from jaxwave.storage.recompute import Recompute
 from jaxwave.storage.registry import REGISTRY, Stats
+from jaxwave.storage.reverse import Reverse
+from jaxwave.storage.streamed import DiskStorage, HostStorage
 
 
 def clear() -> None:
@@ -27,17 +32,22 @@ def stats() -> Stats:
 
 
 __all__ = [
+    "Auto",
     "BFloat16",
     "Codec",
     "DeviceStorage",
     "DiskStorage",
     "Float16",
+    "Fourier",
     "HostStorage",
     "Int4",
     "Int8",
     "Int16",
     "NoStorage",
     "Raw",
+    "Recompute",
+    "Reverse",
+    "Storage",
     "StorageError",
     "StoragePathError",
     "bounded",

@@ -1,32 +1,34 @@
-"""Where the wavefields that a gradient needs are kept: one object per policy, one protocol for the time loop.
+"""Where the wavefields that a gradient needs are kept: what the time loop asks of a policy, and the two plainest ones.
 
 The time loop saves an *entry* (the encoded terms of one step) at a time into a *chunk* of several. A policy says how
 many entries make a chunk and what becomes of a full one:
 
     device: one chunk for the whole run; the chunk is the history.
-    host, disk: chunks leave the device through a callback as they fill, and come back one by one in the adjoint loop.
-        The history that travels through the program is a *token*, a float that numbers it. Callbacks are unordered as
-        far as JAX knows, and ordered by this token, which each one takes and returns. Token 0 is the history of zeros
-        (what a symbolic zero tangent is instantiated to).
+    host, disk (:mod:`jaxwave.storage.streamed`): chunks leave the device as they fill, and come back one by one.
+    recompute (:mod:`jaxwave.storage.recompute`): chunks are thrown away and made again from the state at their start.
+    fourier (:mod:`jaxwave.storage.fourier`): one chunk, into which every entry is added at a few frequencies.
+
+A *history* is a list of arrays; it has a tangent of the same shapes (second derivatives store one), which the policy
+reads back in the same way. So everything that a policy does to an entry is linear but for rounding, and a history of
+zeros reads as zeros.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from jaxwave.storage.callback import host_call
 from jaxwave.storage.codecs import Codec, Raw
-from jaxwave.storage.registry import REGISTRY
 
 Spec = tuple[jax.ShapeDtypeStruct, ...]
-TOKEN = jax.ShapeDtypeStruct((), np.float32)
+Leaves = list[jax.Array]
 
 
 def entry_bytes(spec: Spec) -> int:
@@ -39,171 +41,170 @@ def chunk_spec(spec: Spec, size: int) -> Spec:
     return tuple(jax.ShapeDtypeStruct((size, *s.shape), s.dtype) for s in spec)
 
 
-def empty_chunk(spec: Spec, size: int) -> list[jax.Array]:
+def empty_chunk(spec: Spec, size: int) -> Leaves:
     """An uninitialised chunk (a zeroed one would cost one more pass over the whole store)."""
     return [lax.empty(s.shape, s.dtype) for s in chunk_spec(spec, size)]
 
 
+def put_entry(chunk: Leaves, leaves: Leaves, j) -> Leaves:
+    return [lax.dynamic_update_index_in_dim(c, leaf, j, 0) for c, leaf in zip(chunk, leaves, strict=True)]
+
+
+def get_entry(chunk: Leaves, j) -> Leaves:
+    return [lax.dynamic_index_in_dim(c, j, 0, keepdims=False) for c in chunk]
+
+
+# ---- several fields with one codec ----
+
+
+def encoded_spec(codec: Codec, fields: Sequence) -> Spec:
+    """What ``encode`` makes of such fields (arrays, or their shapes and dtypes)."""
+    return tuple(s for f in fields for s in codec.spec(f.shape, f.dtype))
+
+
+def encode(codec: Codec, fields: Sequence[jax.Array]) -> Leaves:
+    return [leaf for f in fields for leaf in codec.encode(f)]
+
+
+def decode(codec: Codec, leaves: Leaves, fields: Sequence) -> Leaves:
+    """The fields, of the shapes and dtypes of ``fields``."""
+    out, leaves = [], list(leaves)
+    for f in fields:
+        n = len(codec.spec(f.shape, f.dtype))
+        out.append(codec.decode(leaves[:n], f.shape, f.dtype))
+        leaves = leaves[n:]
+    return out
+
+
+def even_chunks(n_entries: int, most: int) -> int:
+    """Entries of a chunk: about ``most``, an even divisor where one is near, so that one loop serves all chunks."""
+    most = max(1, min(most, n_entries))
+    good = [k for k in range(most // 2 + 1, most + 1) if n_entries % k == 0]
+    size = max([k for k in good if k % 2 == 0] or good or [most])
+    return math.ceil(n_entries / math.ceil(n_entries / size))  # as even as they can be
+
+
+class Footprint(NamedTuple):
+    """Bytes that a history takes.
+
+    Attributes:
+        history: The history, wherever it is, with what is held to read it.
+        device: The part of it that is on the device.
+        host: Host RAM of the storage.
+        transfer: Host RAM that chunks take on their way between device and host.
+        disk: The file.
+    """
+
+    history: int
+    device: int
+    host: int = 0
+    transfer: int = 0
+    disk: int = 0
+
+
+class Storage(abc.ABC):
+    """A policy. Frozen and hashable.
+
+    Attributes:
+        codec: Compression of the entries.
+        stores: Whether gradients for models can be had.
+        streams: Whether histories live behind host callbacks. The history is then a *token*, a float that numbers it.
+        replays: Whether chunks are made again from saved states rather than kept.
+    """
+
+    codec: Codec
+    stores: bool = True
+    streams: bool = False
+    replays: bool = False
+
+    def resolve(self, period: float, interval: int, equation: object) -> Storage:
+        """The policy for a run of an equation whose stored steps are ``interval`` steps, ``period`` seconds, apart.
+
+        Raises:
+            ValueError: If it does not suit such a run.
+        """
+        return self
+
+    def chunk_size(self, n_entries: int, spec: Spec, state: Spec) -> int:
+        """Entries in a chunk, of a run with entries like ``spec`` and states like ``state``."""
+        return n_entries
+
+    @abc.abstractmethod
+    def history_spec(self, n_entries: int, spec: Spec, state: Spec) -> Spec:
+        """The arrays that make a history."""
+
+    @abc.abstractmethod
+    def open(self, n_entries: int, spec: Spec, state: Spec, owner: jax.Array, parents: Sequence[jax.Array]) -> Leaves:
+        """Begins a history.
+
+        Args:
+            n_entries, spec, state: As for ``chunk_size``.
+            owner: Number of the eager call that runs this, 0 if unknown.
+            parents: Tokens of the streamed histories that are read while this one is written.
+        """
+
+    @abc.abstractmethod
+    def footprint(self, n_entries: int, spec: Spec, state: Spec) -> Footprint:
+        """Bytes that such a history takes."""
+
+    def buffer(self, spec: Spec, size: int) -> Leaves:
+        """An empty chunk."""
+        return empty_chunk(spec, size)
+
+    def keep(self, buffer: Leaves, leaves: Leaves, j, size: int) -> Leaves:
+        """Entry ``j`` into a chunk of ``size``."""
+        return put_entry(buffer, leaves, j)
+
+    def entry(self, chunk: Leaves, j, size: int) -> Leaves:
+        """Entry ``j`` of a chunk of ``size``."""
+        return get_entry(chunk, j)
+
+    def put(self, history: Leaves, i, chunk: Leaves) -> Leaves:
+        """A full chunk into the history."""
+        return chunk
+
+    def get(self, history: Leaves, i, spec: Spec, direction: int) -> Leaves:
+        """Chunk ``i``; ``spec`` is that of the chunk. ``direction`` is +1 or -1: the chunk wanted next."""
+        return list(history)
+
+
 @dataclasses.dataclass(frozen=True)
-class NoStorage:
+class NoStorage(Storage):
     """``storage_mode="none"``: nothing is kept. Gradients for sources and initial wavefields need nothing stored;
     the gradient for a model is refused.
     """
 
     codec: Codec = Raw()
     stores = False
-    streams = False
 
-    def chunk_size(self, n_entries: int, spec: Spec) -> int:
-        return n_entries
+    def history_spec(self, n_entries, spec, state):
+        return ()
+
+    def open(self, n_entries, spec, state, owner, parents):
+        return []
+
+    def footprint(self, n_entries, spec, state):
+        return Footprint(0, 0)
 
 
 @dataclasses.dataclass(frozen=True)
-class DeviceStorage:
+class DeviceStorage(Storage):
     """``storage_mode="device"``: the history stays in the device's memory.
+
+    Memory: every term of every stored step. Work: none besides the gradient's own. Derivatives: all.
 
     Attributes:
         codec: Compression of what is stored (see :mod:`jaxwave.storage.codecs`).
     """
 
     codec: Codec = Raw()
-    stores = True
-    streams = False
 
-    def chunk_size(self, n_entries: int, spec: Spec) -> int:
-        return n_entries
-
-    def history_spec(self, n_entries: int, spec: Spec) -> Spec:
+    def history_spec(self, n_entries, spec, state):
         return chunk_spec(spec, n_entries)
 
-    def open(self, spec: Spec, n_entries: int, owner: jax.Array, parents: Sequence[list]) -> list[jax.Array]:
+    def open(self, n_entries, spec, state, owner, parents):
         return []
 
-    def put(self, history: list[jax.Array], i, chunk: list[jax.Array]) -> list[jax.Array]:
-        return chunk
-
-    def get(self, history: list[jax.Array], i, spec: Spec, direction: int) -> list[jax.Array]:
-        return list(history)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Streamed:
-    """What the tiers behind host callbacks share.
-
-    Attributes:
-        codec: Compression, applied on the device before the transfer.
-        steps_per_transfer: Stored steps that one callback moves; ``None`` chooses from the field's size.
-        retain: Histories kept readable after their first complete use when newer ones are opened. 0 suits gradients;
-            raise it when one compiled program returns to an earlier linearisation after making a new one.
-    """
-
-    codec: Codec = Raw()
-    steps_per_transfer: int | None = None
-    retain: int = 0
-
-    stores = True
-    streams = True
-    transfer_bytes = 2**25  # 32 MiB a callback: far above its overhead, far below a field in 3-D times nt
-
-    def __post_init__(self) -> None:
-        if self.steps_per_transfer is not None and self.steps_per_transfer < 1:
-            raise ValueError(f"steps_per_transfer must be at least 1; got {self.steps_per_transfer}")
-        if self.retain < 0:
-            raise ValueError(f"retain must not be negative; got {self.retain}")
-
-    def keeper(self, n_chunks: int, specs: list, n_entries: int) -> Callable:
-        """A function that makes the host-side keeper of a new history."""
-        raise NotImplementedError
-
-    def chunk_size(self, n_entries: int, spec: Spec) -> int:
-        """Entries per transfer: about ``transfer_bytes``, but no more than a 32nd of the run, so that what stays on the
-        device is small against the history, and an even divisor where one is near, so that one loop serves all chunks.
-        """
-        if self.steps_per_transfer is not None:
-            size = min(self.steps_per_transfer, n_entries)
-        else:
-            most = max(1, min(self.transfer_bytes // entry_bytes(spec), n_entries // 32))
-            good = [k for k in range(most // 2 + 1, most + 1) if n_entries % k == 0]
-            size = max([k for k in good if k % 2 == 0] or good or [most])
-        return math.ceil(n_entries / math.ceil(n_entries / size))  # chunks as even as they can be
-
-    def history_spec(self, n_entries: int, spec: Spec) -> Spec:
-        return (TOKEN,)
-
-    def open(self, spec: Spec, n_entries: int, owner: jax.Array, parents: Sequence[list]) -> list[jax.Array]:
-        n_chunks = math.ceil(n_entries / self.chunk_size(n_entries, spec))
-        specs = [(s.shape, np.dtype(s.dtype)) for s in spec]
-
-        def callback(owner, *parents):
-            ancestors = [int(p) for p in parents if p]
-            number = REGISTRY.open(
-                self.keeper(n_chunks, specs, n_entries),
-                n_chunks=n_chunks, parents=ancestors, owner=int(owner), retain=self.retain,
-            )  # fmt: skip
-            return [np.float32(number)]
-
-        return host_call(callback, [TOKEN], owner, *(p[0] for p in parents))
-
-    def put(self, history: list[jax.Array], i, chunk: list[jax.Array]) -> list[jax.Array]:
-        def callback(token, i, *leaves):
-            REGISTRY.write(int(token), int(i), list(leaves))
-            return [np.float32(token)]
-
-        return host_call(callback, [TOKEN], history[0], jnp.int32(i), *chunk)
-
-    def get(self, history: list[jax.Array], i, spec: Spec, direction: int) -> list[jax.Array]:
-        """Chunk ``i``; ``spec`` is that of the chunk. ``direction`` is +1 or -1: the chunk wanted next."""
-
-        def callback(token, i):
-            if not token:
-                return [np.zeros(s.shape, s.dtype) for s in spec]
-            return REGISTRY.read(int(token), int(i), direction)
-
-        return host_call(callback, spec, history[0], jnp.int32(i))
-
-
-@dataclasses.dataclass(frozen=True)
-class HostStorage(_Streamed):
-    """``storage_mode="cpu"``: chunks are streamed to host RAM, into buffers that are reused from call to call."""
-
-    def keeper(self, n_chunks, specs, n_entries):
-        from jaxwave.storage.ram import RamHistory
-
-        return lambda: RamHistory(n_chunks, specs, n_entries)
-
-
-@dataclasses.dataclass(frozen=True)
-class DiskStorage(_Streamed):
-    """``storage_mode="disk"``: chunks are streamed to an HDF5 file in a temporary directory of its own under ``path``,
-    written behind and read ahead by a background thread.
-
-    Attributes:
-        path: Directory that holds the temporary one.
-    """
-
-    path: str = "."
-
-    def keeper(self, n_chunks, specs, n_entries):
-        from jaxwave.storage.hdf5 import Hdf5History
-
-        return lambda: Hdf5History(self.path, n_chunks, specs, n_entries)
-
-
-Storage = NoStorage | DeviceStorage | HostStorage | DiskStorage
-MODES: dict[str, type] = {"device": DeviceStorage, "cpu": HostStorage, "disk": DiskStorage, "none": NoStorage}
-
-
-def as_storage(mode: str | Storage, path: str, codec: Codec) -> Storage:
-    """The storage object that ``storage_mode``, ``storage_path`` and a codec describe.
-
-    Raises:
-        ValueError: If the mode is unknown.
-        TypeError: If ``mode`` is neither a name nor a storage object.
-    """
-    if isinstance(mode, str):
-        if mode not in MODES:
-            raise ValueError(f"storage_mode={mode!r} is unknown; use {', '.join(map(repr, MODES))} or a storage object")
-        return DiskStorage(codec, path=path) if mode == "disk" else MODES[mode](codec)
-    if not isinstance(mode, Storage):
-        raise TypeError(f"storage_mode must be a name or a storage object from jaxwave.storage; got {mode!r}")
-    return mode
+    def footprint(self, n_entries, spec, state):
+        history = n_entries * entry_bytes(spec)
+        return Footprint(history, history)

@@ -1,0 +1,231 @@
+"""What the time loops are made of: the static plan of a run, its operands, and scans over chunks, entries and steps.
+
+Time is cut into chunks of stored entries, and an entry is ``interval`` steps, of which the first is stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxwave import observe
+from jaxwave.equations.base import Equation
+from jaxwave.storage import base
+from jaxwave.storage.base import Spec, Storage
+from jaxwave.storage.reverse import Reverse
+
+Parts = tuple[Any, ...]
+"""Something for each term of the equation: a part of a history, a chunk or a term; or None."""
+
+History = Any
+"""Parts, each a list of arrays; or a :class:`Replayed`."""
+
+
+def each(function, *parts: Parts) -> Parts:
+    """Applies a function to the parts that are there (in the first of several)."""
+    return tuple(None if xs[0] is None else function(*xs) for xs in zip(*parts, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything static about a run. Hashable: one plan, one compilation for given shapes.
+
+    Attributes:
+        equation: The discrete equation.
+        storage: Policy for the history, with its codec.
+        interval: Steps from one stored (and imaged) step to the next.
+        observer: User callbacks, or None.
+    """
+
+    equation: Equation
+    storage: Storage
+    interval: int = 1
+    observer: observe.Observer | None = None
+
+    def entry_spec(self, x: Any) -> Spec:
+        """Arrays that one term of one stored step of a run with states like ``x`` takes."""
+        return base.encoded_spec(self.storage.codec, [self.equation.term_shape(x)])
+
+    def encode(self, term: jax.Array) -> list[jax.Array]:
+        return list(self.storage.codec.encode(term))
+
+    def decode(self, leaves: list[jax.Array], x: Any) -> jax.Array:
+        g = self.equation.term_shape(x)
+        return self.storage.codec.decode(list(leaves), g.shape, g.dtype)
+
+    # ---- which terms ----
+
+    def wanted(self, coefficients: tuple[bool, ...]) -> Parts:
+        """True for each term that serves one of these coefficients, None for the others."""
+        return tuple(True if coefficients and coefficients[c] else None for c in self.equation.slots)
+
+    def differentiated(self, history: History) -> tuple[bool, ...]:
+        """For each coefficient, whether a history serves its derivative."""
+        if isinstance(history, Replayed):
+            return history.wanted
+        slots = self.equation.slots
+        served = {c for part, c in zip(history, slots, strict=True) if part is not None}
+        return tuple(i in served for i in range(max(slots) + 1))
+
+    def select(self, history: History, coefficients: tuple[bool, ...]) -> History:
+        """The history for these coefficients alone."""
+        if isinstance(history, Replayed):
+            return dataclasses.replace(history, wanted=coefficients)
+        return each(lambda _, part: part, self.wanted(coefficients), history)
+
+    # ---- how time divides ----
+
+    def history_spec(self, n_steps: int, x: Any, save: tuple[bool, ...]) -> Any:
+        """What a run of ``n_steps`` with states like ``x`` saves for its history."""
+        saved = list(self.storage.history_spec(*self.sizes(n_steps, x)))
+        return saved if self.storage.replays else each(lambda _: saved, self.wanted(save))
+
+    def chunks(self, n_steps: int, x: Any, stored: bool) -> Chunks:
+        """How the steps of a run with states like ``x`` divide; one chunk if nothing is ``stored``."""
+        n_entries = n_steps // self.interval
+        size = self.storage.chunk_size(*self.sizes(n_steps, x)) if stored else n_entries
+        return Chunks(size, n_entries // size, n_entries % size)
+
+    def footprint(self, n_steps: int, x: Any) -> base.Footprint:
+        """Bytes of the history of all terms."""
+        parts = 1 if self.storage.replays else len(self.equation.slots)
+        return base.Footprint(*(parts * n for n in self.storage.footprint(*self.sizes(n_steps, x))))
+
+    def sizes(self, n_steps: int, x: Any) -> tuple[int, Spec, Any]:
+        """What a policy is told of a run: entries; what is kept of one (of a term, or of all terms where chunks are
+        made again); and a state, or the parts of one that the policy keeps.
+        """
+        terms = len(self.equation.slots) if self.storage.replays else 1
+        kept = self._reversed(x) if isinstance(self.storage, Reverse) else specs(jax.tree.leaves(x))
+        return n_steps // self.interval, self.entry_spec(x) * terms, kept
+
+    # ---- what is taken back in time ----
+
+    def _reversed(self, x: Any) -> tuple[Spec, Spec]:
+        g = self.equation.term_shape(x)
+        return specs(jax.eval_shape(self.equation.ring, g)), specs(self.equation.levels_of(x))
+
+    def pack_spec(self, x: Any) -> Spec:
+        """Arrays that a run saves of one term of a step."""
+        if isinstance(self.storage, Reverse):
+            return self.storage.pack_spec(self._reversed(x)[0])
+        return self.entry_spec(x)
+
+    def pack(self, term: jax.Array) -> list[jax.Array]:
+        """What a run saves of a term."""
+        if isinstance(self.storage, Reverse):
+            return self.storage.pack(self.equation.ring(term))
+        return self.encode(term)
+
+
+def specs(arrays: Sequence) -> Spec:
+    """Their shapes and dtypes."""
+    return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays)
+
+
+class RunInputs(NamedTuple):
+    """Operands of ``run``: coefficients, constants, pairs (history, dm), amplitudes [nt, shot, source], first state.
+
+    A dm has None for the coefficients that its history does not serve.
+    """
+
+    m: Any
+    operands: Any
+    pairs: Any
+    amplitudes: Any
+    state: Any
+
+
+class AdjointInputs(NamedTuple):
+    """Operands of ``adjoint``: coefficients, constants, histories, data [nt, shot, receiver], cotangent of a state."""
+
+    m: Any
+    operands: Any
+    histories: Any
+    data: Any
+    state: Any
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["run"], meta_fields=["wanted"])
+@dataclasses.dataclass(frozen=True)
+class Replayed:
+    """A history under a policy that replays.
+
+    Attributes:
+        run: Operands of the run that made it, with the kept states in place of the first.
+        wanted: For each coefficient, whether its terms are.
+    """
+
+    run: RunInputs
+    wanted: tuple[bool, ...]
+
+
+class Chunks(NamedTuple):
+    """How the stored entries divide: into ``full`` chunks of ``size``, and one of ``rest`` unless that is 0."""
+
+    size: int
+    full: int
+    rest: int
+
+
+def over_chunks(body, carry, series, chunks: Chunks, interval: int, reverse: bool):
+    """Applies ``body(carry, i, chunk of the series, size)`` to every chunk, in time order or against it.
+
+    ``series`` [nt, ...] is cut into chunks of ``size * interval`` steps.
+    """
+    per = chunks.size * interval
+
+    def full(carry):
+        head = series[: chunks.full * per].reshape(chunks.full, per, *series.shape[1:])
+        if chunks.full == 1:
+            return body(carry, 0, head[0], chunks.size)
+        scanned = (jnp.arange(chunks.full), head)
+        carry, out = lax.scan(lambda carry, x: body(carry, *x, chunks.size), carry, scanned, reverse=reverse)
+        return carry, _merge_leading(out)
+
+    def rest(carry):
+        return body(carry, chunks.full, series[chunks.full * per :], chunks.rest)
+
+    stages = [full, rest] if chunks.rest else [full]
+    outputs = []
+    for stage in reversed(stages) if reverse else stages:
+        carry, out = stage(carry)
+        outputs.append(out)
+    return carry, jnp.concatenate(outputs[::-1] if reverse else outputs) if chunks.rest else outputs[0]
+
+
+def over_entries(entry, carry, series, size: int, interval: int, levels: int, reverse: bool):
+    """Scans ``entry(carry, j, steps of the series)`` over the ``size`` entries of a chunk.
+
+    With two time ``levels``, two entries an iteration when an entry is an odd number of steps: the levels of a leapfrog
+    swap their buffers in every step, and after an even number are back in place, so that the loop copies nothing.
+    """
+    scanned = (jnp.arange(size), series.reshape(size, interval, *series.shape[1:]))
+    unroll = 2 if levels == 2 and interval % 2 and size > 1 else 1
+    carry, out = lax.scan(lambda carry, x: entry(carry, *x), carry, scanned, reverse=reverse, unroll=unroll)
+    return carry, _merge_leading(out)
+
+
+def over_unstored(step, carry, series, levels: int, reverse: bool):
+    """Scans ``step(carry, k, step of the series)`` over the steps k = 1, 2, ... of an entry that are not stored."""
+    count = series.shape[0]
+    if count == 0:
+        return carry, series[:0]
+    scanned = (jnp.arange(1, count + 1), series)
+    return lax.scan(lambda carry, x: step(carry, *x), carry, scanned, reverse=reverse, unroll=min(levels, count))
+
+
+def join(first, others):
+    """One sample and those of the other steps of its entry."""
+    return jnp.concatenate([first[None], others]) if others.shape[0] else first[None]
+
+
+def _merge_leading(x):
+    """The first two axes as one (not reshape(-1): there may be no points, hence no elements)."""
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])

@@ -1,0 +1,55 @@
+"""One chunk of steps forward: of a run, of a linearised run, or of one that is taken again."""
+
+from __future__ import annotations
+
+from jaxwave import observe
+from jaxwave.chunks import Plan, RunInputs, each, join, over_entries, over_unstored
+
+
+def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save: tuple[bool, ...]):
+    """Steps through the entries of a chunk.
+
+    Args:
+        plan: Static description.
+        inputs: Operands; the pairs, amplitudes and state are not looked at.
+        carry: State, and the tick of the callbacks.
+        t: Number of the first step.
+        series: Amplitudes of these steps [step, shot, source].
+        stored: Pairs (dm, chunks of the history that it multiplies).
+        save: For each coefficient, whether to make chunks of its terms; empty for none.
+
+    Returns:
+        The carry, the chunks and the records [step, shot, receiver].
+    """
+    equation, storage, interval = plan.equation, plan.storage, plan.interval
+    m, operands = inputs.m, inputs.operands
+    size, wanted, nothing = series.shape[0] // interval, plan.wanted(save), plan.wanted(())
+    observer = plan.observer if plan.observer and plan.observer.forward else None
+
+    def advance(x, tick, t, s, scatter, keep):
+        if observer:
+            tick = observe.forward(observer, equation, tick, t, x)
+        data = equation.record(operands, x)
+        x, terms = equation.step(m, operands, x, s, scatter, keep)
+        return x, tick, data, terms
+
+    def entry(carry, j, steps):
+        x, tick, buffer = carry
+        first_t = t + j * interval
+        scatter = [
+            (dm, each(lambda chunk: plan.decode(storage.entry(chunk, j, size), x), chunks)) for dm, chunks in stored
+        ]
+        x, tick, first, terms = advance(x, tick, first_t, steps[0], scatter, wanted)
+        buffer = each(lambda chunk, g: storage.keep(chunk, plan.pack(g), j, size), buffer, terms)
+
+        def unstored(carry, k, s):
+            x, tick, data, _ = advance(*carry, first_t + k, s, [], nothing)
+            return (x, tick), data
+
+        (x, tick), others = over_unstored(unstored, (x, tick), steps[1:], equation.levels, False)
+        return (x, tick, buffer), join(first, others)
+
+    x, tick = carry
+    buffer = each(lambda _: storage.buffer(plan.pack_spec(x), size), wanted)
+    (x, tick, buffer), data = over_entries(entry, (x, tick, buffer), series, size, interval, equation.levels, False)
+    return (x, tick), buffer, data

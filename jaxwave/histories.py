@@ -1,0 +1,204 @@
+"""How the loops save histories and read them back, chunk by chunk: as they are stored, or by taking steps again.
+
+A history that is taken again holds the operands of the run that made it. That run may itself have scattered
+perturbations off other histories; those are then taken again alongside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxwave import observe
+from jaxwave.chunks import History, Parts, Plan, Replayed, RunInputs, each
+from jaxwave.forward import forward_chunk
+from jaxwave.storage.base import chunk_spec
+from jaxwave.storage.recompute import Recompute
+from jaxwave.storage.reverse import Reverse
+
+
+def as_history(plan: Plan, inputs: RunInputs, saved: Any, wanted: tuple[bool, ...]) -> History:
+    """What other runs read as the history of a run with these ``inputs`` that saved ``saved``."""
+    return Replayed(inputs._replace(state=saved), wanted) if plan.storage.replays else saved
+
+
+def tokens(history: History) -> list:
+    """The tokens of a streamed history, and of those that it is made again from."""
+    if isinstance(history, Replayed):
+        return [
+            *jax.tree.leaves(history.run.state),
+            *(token for other, _ in history.run.pairs for token in tokens(other)),
+        ]
+    return [part[0] for part in history if part is not None]
+
+
+def histories(plan: Plan, n_steps: int, x: Any, direction: int) -> Stored:
+    """What saves and reads the histories of such runs.
+
+    Args:
+        plan: Static description of the runs.
+        n_steps: Steps of the loop.
+        x: A state, for its structure.
+        direction: +1 or -1: in which order chunks are read.
+    """
+    kinds = {Recompute: Replaying, Reverse: Reversing}
+    return kinds.get(type(plan.storage), Stored)(plan, n_steps, x, direction)
+
+
+class Stored:
+    """Terms are stored, and read as they are; see :func:`histories`."""
+
+    def __init__(self, plan: Plan, n_steps: int, x: Any, direction: int) -> None:
+        self._plan, self._x, self._n_steps, self._direction = plan, x, n_steps, direction
+        self._size = plan.chunks(n_steps, x, True).size
+
+    def open(self, save: tuple[bool, ...], owner: jax.Array, parents: Sequence[jax.Array]) -> Any:
+        """Begins what a run saves."""
+        sizes = self._plan.sizes(self._n_steps, self._x)
+        return each(lambda _: self._plan.storage.open(*sizes, owner, parents), self._plan.wanted(save))
+
+    def terms(self, save: tuple[bool, ...]) -> tuple[bool, ...]:
+        """For which coefficients a run that saves makes chunks of terms."""
+        return save
+
+    def put(self, saved: Any, i, before: Any, after: Any, chunks: Parts) -> Any:
+        """Chunk ``i`` into what is saved; ``before`` and ``after`` are the states at its ends."""
+        return each(lambda chunk, part: self._plan.storage.put(part, i, chunk), chunks, saved)
+
+    def start(self, history: History) -> Any:
+        """What is carried from one ``read`` of this history to the next."""
+        return ()
+
+    def read(self, history: History, cursor: Any, i, size: int) -> tuple[Parts, Any]:
+        """Chunk ``i``, of ``size`` entries, of each term; and the cursor for the next."""
+        spec = chunk_spec(self._plan.entry_spec(self._x), size)
+        return each(lambda part: self._plan.storage.get(part, i, spec, self._direction), history), cursor
+
+
+class _Front(NamedTuple):
+    """States at the start of a chunk, or where states are kept: of a run, and of those that it scatters off."""
+
+    x: Any
+    others: list
+
+
+class Replaying(Stored):
+    """States are kept, and the steps from them taken again."""
+
+    def __init__(self, plan, n_steps, x, direction):
+        super().__init__(plan, n_steps, x, direction)
+        self._quiet = dataclasses.replace(plan, observer=None)
+        self._leaves, self._structure = jax.tree.flatten(x)
+        self._schedule = plan.storage.schedule(*plan.sizes(n_steps, x))
+
+    def open(self, save, owner, parents):
+        return self._plan.storage.open(*self._plan.sizes(self._n_steps, self._x), owner, parents)
+
+    def terms(self, save):
+        return ()
+
+    def put(self, saved, i, before, after, chunks):
+        return self._plan.storage.put_state(saved, jnp.asarray(self._schedule.sweep)[i], jax.tree.leaves(before))
+
+    def start(self, history):
+        if self._schedule.keeps_all:
+            return ()
+        return self._front(history.run, 0) if self._direction > 0 else self._slots(history.run)
+
+    def read(self, history, cursor, i, size):
+        run, save = history.run, history.wanted
+        if self._schedule.keeps_all:
+            return self._replay(run, self._front(run, i), i, size, save)[1], cursor
+        if self._direction > 0:
+            front, chunks = self._replay(run, cursor, i, size, save)
+            return chunks, front
+        front, cursor = self._advance(run, cursor, i)
+        return self._replay(run, front, i, size, save)[1], cursor
+
+    def _front(self, run: RunInputs, i) -> _Front:
+        """The states that were kept at place ``i``."""
+        kept = self._plan.storage.get_state(run.state, i, self._leaves, self._direction)
+        return _Front(jax.tree.unflatten(self._structure, kept), [self._front(h.run, i) for h, _ in run.pairs])
+
+    def _replay(self, run: RunInputs, front: _Front, i, size: int, save: tuple[bool, ...]) -> tuple[_Front, Parts]:
+        """From the start of chunk ``i`` to its end; and the chunks of the terms to save."""
+        replayed = [
+            self._replay(h.run, f, i, size, h.wanted) for (h, _), f in zip(run.pairs, front.others, strict=True)
+        ]
+        stored = [(dm, chunks) for (_, dm), (_, chunks) in zip(run.pairs, replayed, strict=True)]
+        interval = self._plan.interval
+        t = i * self._size * interval
+        series = lax.dynamic_slice_in_dim(run.amplitudes, t, size * interval)
+        carry = (front.x, observe.first_tick())
+        (x, _), chunks, _ = forward_chunk(self._quiet, run, carry, t, series, stored, save)
+        return _Front(x, [f for f, _ in replayed]), chunks
+
+    # ---- where few states are kept, and change places ----
+
+    def _slots(self, run: RunInputs) -> _Front:
+        """The kept states of a run, and of those that it is replayed from."""
+        return _Front(run.state, [self._slots(h.run) for h, _ in run.pairs])
+
+    def _load(self, slots: _Front, place) -> _Front:
+        kept = self._plan.storage.get_state(slots.x, place, self._leaves, self._direction)
+        return _Front(jax.tree.unflatten(self._structure, kept), [self._load(s, place) for s in slots.others])
+
+    def _save(self, slots: _Front, place, front: _Front) -> _Front:
+        kept = self._plan.storage.put_state(slots.x, place, jax.tree.leaves(front.x))
+        return _Front(kept, [self._save(s, place, f) for s, f in zip(slots.others, front.others, strict=True)])
+
+    def _advance(self, run: RunInputs, slots: _Front, i) -> tuple[_Front, _Front]:
+        """The states at the start of chunk ``i``, and the slots with what was kept on the way there."""
+        schedule = self._schedule
+        keep = jnp.asarray(schedule.keep)
+
+        def one(j, carry):
+            front, slots = carry
+            front, _ = self._replay(run, front, j, self._size, ())
+            return front, self._save(slots, keep[i, j + 1], front)
+
+        front = self._load(slots, jnp.asarray(schedule.slot)[i])
+        return lax.fori_loop(jnp.asarray(schedule.start)[i], jnp.int32(i), one, (front, slots))
+
+
+class Reversing(Stored):
+    """The terms in the layers are stored, and the state at the end of each segment; steps are taken back from it."""
+
+    def __init__(self, plan, n_steps, x, direction):
+        super().__init__(plan, n_steps, x, direction)
+        *_, self._kept = plan.sizes(n_steps, x)
+
+    def open(self, save, owner, parents):
+        return self._plan.storage.open(*self._plan.sizes(self._n_steps, self._x), owner, parents)
+
+    def put(self, saved, i, before, after, chunks):
+        (chunk,) = chunks
+        return self._plan.storage.put_segment(saved, i, self._size, chunk, self._plan.equation.levels_of(after))
+
+    def read(self, history, cursor, i, size):
+        return (self._back(history.run, i, size),), cursor
+
+    def _back(self, run: RunInputs, i, size: int) -> list[jax.Array]:
+        """The terms of segment ``i``, from its end to its start."""
+        plan, equation, storage = self._plan, self._plan.equation, self._plan.storage
+        stored = [(dm, self._back(h.run, i, size)) for h, dm in run.pairs]
+        ring, levels = storage.get_segment(run.state, i, self._size, size, self._kept, self._direction)
+        series = lax.dynamic_slice_in_dim(run.amplitudes, i * self._size, size)
+
+        def back(carry, scanned):
+            levels, buffer = carry
+            j, s = scanned
+            scatter = [(dm, (plan.decode(storage.entry(chunk, j, size), self._x),)) for dm, chunk in stored]
+            layers = storage.unpack(ring, j, self._kept[0])
+            levels, g = equation.reverse_step(run.m, run.operands, levels, s, scatter, layers)
+            return (levels, storage.keep(buffer, plan.encode(g), j, size)), None
+
+        carry = (levels, storage.buffer(plan.entry_spec(self._x), size))
+        unroll = 2 if size > 1 else 1
+        (_, buffer), _ = lax.scan(back, carry, (jnp.arange(size), series), reverse=True, unroll=unroll)
+        return buffer

@@ -1,0 +1,561 @@
+"""Sources and receivers between the cells, by Kaiser-windowed sinc interpolation.
+
+A field without wavenumbers above pi per cell is the sum of its samples times sincs; a Kaiser window makes the sinc as
+short as ``half_width`` cells on each side. The value at a point x of one axis is then
+
+::
+
+    u(x) = sum over n of u[n] w(n - x),      w(d) = sinc(d) I0(beta sqrt(1 - (d / half_width)^2)) / I0(beta)
+
+and the derivative there has sinc' in the place of sinc. In more dimensions the weights are products. A source is the
+transpose: it puts its amplitude times w(n - x) into the cells.
+
+Reference: G. J. Hicks, "Arbitrary source and receiver positioning in finite-difference schemes using Kaiser windowed
+sinc functions", Geophysics 67 (2002).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import numbers
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxwave import validate
+from jaxwave.survey import IGNORE_LOCATION, ignored
+
+# The beta that makes the largest error for wavenumbers up to pi / 2 per cell (4 cells per wavelength) as small as it
+# can be, for half widths 1 to 10. Those for monopoles are Hicks's to 0.02 up to a half width of 7, and better from
+# there. Those for dipoles belong to a window that is halved at its ends, as it is here. Hicks's is 0 there, whereby a
+# dipole on a cell loses more of its stencil than any other, and the least error is 20 to 60 % larger.
+MONOPOLE_BETA = (1.24, 2.94, 4.53, 6.31, 7.92, 9.42, 10.97, 12.60, 14.16, 15.70)
+DIPOLE_BETA = (1.00, 2.92, 4.83, 6.30, 7.78, 9.47, 11.07, 12.60, 14.12, 15.75)
+
+NEAR = 0.03  # cells from the sinc's centre within which its series is used, which has no 0 / 0: exact to 1e-17
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True, init=False, eq=False)
+class Hicks:
+    """Sources or receivers at any points of a model: cells for a propagator, and the way to and from their amplitudes.
+
+    ::
+
+        receiver:  d[point] = sum over cells of weight[point, cell] record[cell]
+        source:    amplitude[cell] = sum over points of weight[point, cell] f[point]
+
+    The weights are those of a Kaiser-windowed sinc (:mod:`jaxwave.interpolation`), 2 ``half_width`` cells along each
+    axis. A coordinate that is a whole number, but for rounding, takes one cell with weight 1, exactly. The two maps are
+    transposes of each other. With the default ``beta`` the largest relative error of a wave of at least 4 cells per
+    wavelength, along one axis, is 2.3e-2, 4.8e-3, 1.3e-3, 2.4e-4 and 4.9e-5 for half widths of 2 to 6.
+
+    Cells that several points of a shot need are propagated once; shots with fewer cells are filled up with
+    ``IGNORE_LOCATION``. That needs the values of ``locations``. Where they are traced (under ``jit`` or ``vmap``), each
+    point has the (2 ``half_width`` + 1) ** ndim cells of its own window, and a point for which an error would have been
+    raised has weights of NaN. Either way the maps can be differentiated with respect to ``locations``. At a whole
+    coordinate, where the window's end makes a small kink, the derivative is the mean of those on the two sides.
+
+    An object is a pytree of its arrays, all with shots first; index it with shots to get some of them.
+
+    Args:
+        locations: Points [shot, point, axis] in cells of the whole model, as floats: (z, y, x). A point with
+            ``IGNORE_LOCATION`` in every coordinate injects nothing and records zeros.
+        model_shape: Cells of the model, one number per axis: ``v.shape``, without an axis of shots.
+        half_width: Cells of the window on each side. Default 4.
+        beta: Shape of the Kaiser window. Default: the best for wavenumbers up to pi / 2 per cell, for half widths 1 to
+            10. Smaller ones trade accuracy there for a wider band: 4.14 with a half width of 4 suits 3 cells per
+            wavelength, with errors of 1e-2.
+        dipole_axis: Axis along which the points are dipoles. A receiver then records the derivative of the field along
+            it, per cell (divide by the cell size); a source injects the derivative of a point source with respect to
+            its own position: the limit of two sources f / e and -f / e that are e cells apart, f further along.
+            Default: monopoles.
+        offset: Where the field lives within a cell, in cells, one number or one per axis: 0.5 along x for a field at
+            x + 1/2 on a staggered grid. Locations remain those of the whole cells. Default 0.
+        mirror: What the field does at each face: -1 if it is antisymmetric about a plane there, as a pressure at a free
+            surface, 1 if it is symmetric, 0 if nothing is known. One number, or first and last face of each axis, as
+            ``pml_width``. Weights of cells beyond the plane are added to those of their mirror images, with the sign.
+            Default 0.
+        mirror_plane: Coordinates of the planes, in the order of the faces; None for the default, which is one cell
+            outside the model (-1 or n) for -1, where :func:`jaxwave.scalar` has u = 0 next to a face of ``pml_width``
+            0, and half a cell outside (-1/2 or n - 1/2) for 1. They must be at, or halfway between, cells of the field.
+
+    Raises:
+        TypeError, ValueError: If an argument is wrong; if a point needs cells that the model does not have, or lies
+            beyond a mirror.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxwave
+        >>> v = jnp.full((30, 40), 1500.0)
+        >>> source = jaxwave.Hicks([[[2.3, 20.5]]], v.shape, mirror=[-1, 0, 0, 0])
+        >>> receivers = jaxwave.Hicks([[[10, 12.25], [10, 12.75], [10, 13]]], v.shape)
+        >>> f = jaxwave.wavelets.ricker(25.0, 100, 1e-3, 0.05).reshape(1, 1, -1)
+        >>> out = jaxwave.scalar(
+        ...     v, 5.0, 1e-3, source_amplitudes=source.source(f), source_locations=source.cells,
+        ...     receiver_locations=receivers.cells, pml_width=[0, 20, 20, 20], pml_freq=25.0,
+        ... )
+        >>> out.receiver_amplitudes.shape, receivers.receiver(out.receiver_amplitudes).shape
+        ((1, 8, 100), (1, 3, 100))
+
+    Reference:
+        G. J. Hicks, "Arbitrary source and receiver positioning in finite-difference schemes using Kaiser windowed sinc
+        functions", Geophysics 67 (2002).
+    """
+
+    cells: jax.Array | np.ndarray
+    """Locations for a propagator: integers [shot, cell, axis]."""
+    weights: jax.Array | np.ndarray
+    """Weights of each point's cells: [shot, point, entry]."""
+    slots: jax.Array | np.ndarray
+    """Which of the shot's cells they are: [shot, point, entry]."""
+
+    def __init__(
+        self,
+        locations: ArrayLike,
+        model_shape: Sequence[int],
+        *,
+        half_width: int = 4,
+        beta: float | None = None,
+        dipole_axis: int | None = None,
+        offset: float | Sequence[float] = 0.0,
+        mirror: int | Sequence[int] = 0,
+        mirror_plane: Sequence[float | None] | None = None,
+    ) -> None:
+        x = _locations(locations)
+        shape = _shape(model_shape, x.shape[-1])
+        offsets = _offsets(offset, len(shape))
+        faces = _mirrors(mirror, mirror_plane, offsets, shape)
+        self._fill(*_layout(x, shape, offsets, faces, _windows(half_width, beta, dipole_axis, len(shape))))
+
+    def _fill(self, cells: Any, weights: Any, slots: Any) -> None:
+        for name, value in (("cells", cells), ("weights", weights), ("slots", slots)):
+            object.__setattr__(self, name, value)  # the one time that a frozen object is written to
+
+    def source(self, amplitudes: ArrayLike) -> jax.Array:
+        """Amplitudes of the cells, from those of the points.
+
+        Args:
+            amplitudes: Source time functions of the points [shot, point, nt]. Float32 or float64.
+
+        Returns:
+            ``source_amplitudes`` [shot, cell, nt] for ``source_locations=self.cells``, of the same dtype.
+
+        Raises:
+            TypeError, ValueError: If ``amplitudes`` is not such an array.
+        """
+        f = validate.real_array("amplitudes", amplitudes)
+        _agree("amplitudes", f, "point", self.weights.shape[:2])
+        return _spread(self.weights.astype(f.dtype), self.slots, f, self.cells.shape[1])
+
+    def receiver(self, amplitudes: ArrayLike) -> jax.Array:
+        """Records of the points, from those of the cells.
+
+        Args:
+            amplitudes: ``receiver_amplitudes`` [shot, cell, nt] of ``receiver_locations=self.cells``.
+
+        Returns:
+            Records [shot, point, nt], of the same dtype.
+
+        Raises:
+            TypeError, ValueError: If ``amplitudes`` is not such an array.
+        """
+        records = validate.real_array("amplitudes", amplitudes)
+        _agree("amplitudes", records, "cell", self.cells.shape[:2])
+        return _collect(self.weights.astype(records.dtype), self.slots, records)
+
+    def __getitem__(self, shots: Any) -> Hicks:
+        """Some of the shots: an array of their numbers or a slice."""
+        return jax.tree.map(lambda x: x[shots], self)
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
+        return (self.cells, self.weights, self.slots), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, leaves: Sequence[Any]) -> Hicks:
+        new = object.__new__(cls)
+        new._fill(*leaves)
+        return new
+
+
+# ---- amplitudes ----
+#
+# One entry of all stencils at a time: all of them at once would be (2 half_width) ** ndim times the records, and so
+# would be what the derivative with respect to the weights keeps. Hence the checkpoint too, by which it gathers again.
+
+
+@jax.jit
+def _collect(weights: jax.Array, slots: jax.Array, records: jax.Array) -> jax.Array:
+    shot = np.arange(records.shape[0])[:, None]
+
+    @jax.checkpoint
+    def add(total, entry):
+        weight, slot = entry
+        return total + weight[:, :, None] * records[shot, slot], None
+
+    nothing = jnp.zeros((*weights.shape[:2], records.shape[2]), records.dtype)
+    return lax.scan(add, nothing, (jnp.moveaxis(weights, 2, 0), jnp.moveaxis(slots, 2, 0)))[0]
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _spread(weights: jax.Array, slots: jax.Array, amplitudes: jax.Array, n_cells: int) -> jax.Array:
+    """The transpose of :func:`_collect`."""
+    shot = np.arange(amplitudes.shape[0])[:, None]
+
+    @jax.checkpoint
+    def add(total, entry):
+        weight, slot = entry
+        return total.at[shot, slot].add(weight[:, :, None] * amplitudes), None
+
+    nothing = jnp.zeros((amplitudes.shape[0], n_cells, amplitudes.shape[2]), amplitudes.dtype)
+    return lax.scan(add, nothing, (jnp.moveaxis(weights, 2, 0), jnp.moveaxis(slots, 2, 0)))[0]
+
+
+# ---- the windowed sinc ----
+
+
+class Window(NamedTuple):
+    """A Kaiser window, and whether the sinc in it is differentiated (a dipole)."""
+
+    half_width: int
+    beta: float
+    derivative: bool
+
+
+@functools.lru_cache(maxsize=64)
+def _kaiser_series(beta: float) -> tuple[float, ...]:
+    """Coefficients of I0(beta sqrt(s)) / I0(beta) in powers of s, in which it has no square root to differentiate."""
+    terms = [1.0]
+    while terms[-1] > 1e-18 * sum(terms) or len(terms) <= beta / 2:
+        terms.append(terms[-1] * (beta / (2 * len(terms))) ** 2)
+    total = sum(reversed(terms))
+    return tuple(t / total for t in terms)
+
+
+def kaiser_sinc_weights(fraction: Any, window: Window, xp: Any = jnp) -> Any:
+    """Weights of the 2 half_width + 1 cells around a point, along one axis. Differentiable to any order.
+
+    Args:
+        fraction: How far the points are past their cells [...], from 0 to 1.
+        window: The window.
+        xp: jax.numpy or numpy.
+
+    Returns:
+        [..., 2 half_width + 1]: weights of the cells -half_width to half_width from the point's.
+    """
+    r = window.half_width
+    n = np.arange(-r, r + 1, dtype=fraction.dtype).reshape((1,) * fraction.ndim + (-1,))
+    sign = np.where(n % 2 == 0, 1, -1).astype(fraction.dtype)
+    a = fraction[..., None]
+    d = n - a  # from the point to the cell
+    # The sine and cosine of pi d, by those of an angle from 0 to pi / 2: 0 at every cell, exactly, where the point is
+    # on one, and not the difference of large numbers where it is near to one.
+    first = a <= 0.5
+    angle = np.pi * xp.where(first, a, 1 - a)
+    sine, cosine = -sign * xp.sin(angle), sign * xp.where(first, 1, -1).astype(a.dtype) * xp.cos(angle)
+
+    near = abs(d) < NEAR
+    away = xp.where(near, 1, d)
+    t = np.pi * xp.where(near, d, 0)
+    t2 = t * t
+    sinc = xp.where(near, 1 - t2 / 6 * (1 - t2 / 20 * (1 - t2 / 42 * (1 - t2 / 72))), sine / (np.pi * away))
+    if window.derivative:
+        series = np.pi * t * (-1 / 3 + t2 / 30 * (1 - t2 / 28 * (1 - t2 / 54)))
+        sinc = -xp.where(near, series, (cosine - sinc) / away)  # d falls as the point advances
+    return sinc * _kaiser(d, window, xp)
+
+
+def _kaiser(d: Any, window: Window, xp: Any) -> Any:
+    """The window at distances ``d``: 1 at 0, exactly, and halved at its ends, where it falls to 0."""
+    q = (d / window.half_width) ** 2
+    coefficients = _kaiser_series(window.beta)
+    value = 0 * q
+    for c in reversed(coefficients):
+        value = c + (1 - q) * value
+    slope = sum(k * c for k, c in enumerate(coefficients))
+    value = xp.where(q == 0, 1 - slope * q, value)
+    return xp.where(q < 1, value, xp.where(q == 1, value / 2, 0))
+
+
+# ---- stencils ----
+
+
+class _Mirror(NamedTuple):
+    """A face: the field's sign beyond a plane, or 0; and twice the plane's coordinate in cells of the field."""
+
+    sign: int
+    twice: int
+
+
+class _Line(NamedTuple):
+    """The stencils of all points along one axis, without their weights.
+
+    Attributes:
+        base: [shot, point]: the cell before each point, as floats.
+        cells: [shot, point, entry]: the model's cells; 0 where not used.
+        factor: What their weights are multiplied by: 0 where not used, and the sign of a mirror image.
+        used: Which entries are to be propagated.
+        bad: [shot, point]: whether it needs a cell that the model does not have, or lies beyond a mirror.
+    """
+
+    base: Any
+    cells: Any
+    factor: Any
+    used: Any
+    bad: Any
+
+
+def _line(x: Any, fixed: bool, size: int, faces: tuple[_Mirror, _Mirror], window: Window) -> _Line:
+    """Of coordinates [shot, point] in cells of the field. Of ``fixed`` ones, no cell is used whose weight is 0."""
+    xp = np if isinstance(x, np.ndarray) else jnp
+    r = window.half_width
+    base = xp.floor(x)
+    n = np.arange(-r, r + 1, dtype=np.int32)[None, None, :]
+    cells = base.astype(np.int32)[..., None] + n
+    distance = abs(n - (x - base)[..., None])
+    # A weight of 0 at a whole coordinate, or at the window's end, has a derivative. At the end it is that of a kink,
+    # which may be cut off by the model's edge.
+    used, needed = distance <= r, distance < r
+    if fixed:
+        used &= (x != base)[..., None] | ((n == 0) != window.derivative)
+        needed = used
+    factor, bad = xp.ones_like(distance), x != x
+    for outward, (sign, twice) in zip((-1, 1), faces, strict=True):
+        if sign == 0:
+            continue
+        beyond = outward * (2 * cells - twice)
+        if sign < 0:  # then the field is 0 on the plane
+            factor = factor * -xp.sign(beyond)
+            used, needed = used & (beyond != 0), needed & (beyond != 0)
+        cells = xp.where(beyond > 0, twice - cells, cells)
+        bad = bad | (outward * (2 * x - twice) > 0)
+    inside = (cells >= 0) & (cells < size)
+    bad = bad | (needed & ~inside).any(-1)
+    used = used & inside
+    return _Line(base, xp.where(used, cells, 0), xp.where(used, factor, 0).astype(x.dtype), used, bad)
+
+
+def _weights(x: Any, lines: Sequence[_Line], windows: Sequence[Window], xp: Any) -> list[Any]:
+    """Weights along each axis, of coordinates [shot, point, axis] in cells of the field."""
+    return [
+        kaiser_sinc_weights(x[..., axis] - line.base, window, xp) * line.factor
+        for axis, (line, window) in enumerate(zip(lines, windows, strict=True))
+    ]
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _traced_weights(x: Any, shift: Any, skip: Any, lines: Sequence[_Line], windows: Sequence[Window]) -> Any:
+    """Weights of all entries [shot, point, entry], as one program."""
+    x = jnp.where(skip[..., None], 0, x - shift[None, None, :])
+    return _product(_weights(x, lines, windows, jnp), operator.mul)
+
+
+def _layout(
+    x: Any,
+    shape: tuple[int, ...],
+    offsets: tuple[float, ...],
+    faces: tuple[tuple[_Mirror, _Mirror], ...],
+    windows: tuple[Window, ...],
+) -> tuple[Any, Any, Any]:
+    """Cells, weights and slots of a :class:`Hicks`."""
+    value = validate.concrete(x)
+    known, fixed = value is not None, isinstance(x, np.ndarray)
+    xp = np if known else jnp
+    value = value if known else lax.stop_gradient(x)
+    skip = ignored(value)
+    shift = np.asarray(offsets, x.dtype)
+    placed = _rounded(value, shift) if fixed else value - shift[None, None, :]
+    placed = xp.where(skip[..., None], 0, placed)
+    lines = [_line(placed[..., i], fixed, *rest) for i, rest in enumerate(zip(shape, faces, windows, strict=True))]
+    bad = functools.reduce(operator.or_, [line.bad for line in lines]) & ~skip
+    if known:
+        _check_reach(value, bad, shape, windows[0].half_width)
+
+    if fixed:
+        weights, lines = _kept_weights(placed, lines, windows)
+    else:
+        weights = _traced_weights(x, shift, skip, lines, windows)
+    used = _product([line.used for line in lines], operator.and_) & ~skip[..., None]
+    weights = (np if fixed else jnp).where(used, weights, 0)
+    if known:
+        cells, slots = _shared([line.cells for line in lines], used, shape)
+        return cells, weights, slots
+    cells, slots = _own([line.cells for line in lines], used)
+    return cells, jnp.where(bad[..., None], jnp.nan, weights), slots
+
+
+def _rounded(x: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Coordinates in cells of the field, on a cell if they are within a few roundings of it, as 0.3 / 0.1 is."""
+    precision = np.finfo(x.dtype).eps
+    x = x.astype(np.float64) - shift[None, None, :]
+    whole = np.rint(x)
+    return np.where(abs(x - whole) <= 4 * precision * np.maximum(abs(x), 1), whole, x)
+
+
+def _kept_weights(x: np.ndarray, lines: Sequence[_Line], windows: Sequence[Window]) -> tuple[Any, list[_Line]]:
+    """The same of coordinates that are fixed, and the lines, without entries that no point uses."""
+    weights, kept = [], []
+    for weight, line in zip(_weights(x, lines, windows, np), lines, strict=True):
+        keep = line.used.any(axis=(0, 1))
+        keep[0] |= not keep.any()  # one at least
+        weights.append(weight[..., keep])
+        kept.append(line._replace(cells=line.cells[..., keep], used=line.used[..., keep]))
+    return _product(weights, operator.mul), kept
+
+
+def _product(parts: Sequence[Any], combine: Any) -> Any:
+    """Every entry of each axis with every entry of the others: [shot, point, entry] from one of these per axis."""
+    total = parts[0]
+    for part in parts[1:]:
+        pairs = combine(total[..., :, None], part[..., None, :])
+        total = pairs.reshape(*pairs.shape[:2], math.prod(pairs.shape[2:]))
+    return total
+
+
+def _shared(lines: Sequence[np.ndarray], used: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct cells of each shot [shot, cell, axis], and the place of each entry among them."""
+    strides = [np.int64(math.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+    index = _product([cells * stride for cells, stride in zip(lines, strides, strict=True)], operator.add)
+    found = [_distinct(flat[use]) for flat, use in zip(index, used, strict=True)]
+    cells = np.full((len(found), max(1, *(len(flat) for flat, _ in found)), len(shape)), IGNORE_LOCATION, np.int32)
+    slots = np.zeros(index.shape, np.int32)
+    for shot, (flat, places) in enumerate(found):
+        cells[shot, : len(flat)] = np.stack(np.unravel_index(flat, shape), axis=-1)
+        slots[shot, used[shot]] = places
+    return cells, slots
+
+
+def _own(lines: Sequence[Any], used: Any) -> tuple[Any, Any]:
+    """The cells of all points one after the other [shot, point * entry, axis], and the places of the entries."""
+    n_shots, n_points, n_entries = used.shape
+    parts = [[x if i == axis else 0 * x for i, x in enumerate(lines)] for axis in range(len(lines))]
+    cells = jnp.stack([_product(part, operator.add) for part in parts], axis=-1)
+    cells = jnp.where(used[..., None], cells, IGNORE_LOCATION)
+    slots = np.arange(n_points * n_entries, dtype=np.int32).reshape(1, n_points, n_entries)
+    return cells.reshape(n_shots, n_points * n_entries, len(lines)), jnp.broadcast_to(slots, used.shape)
+
+
+def _distinct(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct numbers in order, and the place of each number among them; with a table, where it is not too large."""
+    low, high = (flat.min(), flat.max()) if len(flat) else (0, 0)
+    if high - low > 8 * len(flat):
+        return np.unique(flat, return_inverse=True)
+    present = np.zeros(high - low + 1, bool)
+    present[flat - low] = True
+    return np.flatnonzero(present) + low, (np.cumsum(present, dtype=np.int32) - 1)[flat - low]
+
+
+# ---- what the user passed ----
+
+
+def _locations(x: Any) -> Any:
+    """Floats [shot, point, axis]: a JAX array, or NumPy where the values are known and not differentiated."""
+    x = x if isinstance(x, jax.core.Tracer) else np.asarray(x)
+    if x.dtype.kind not in "iuf":
+        raise TypeError(f"`locations` must be real numbers; got dtype {x.dtype}")
+    if x.ndim != 3 or x.shape[-1] not in (1, 2, 3):
+        raise ValueError(f"`locations` must have shape [shot, point, axis] with 1, 2 or 3 axes; got shape {x.shape}")
+    if x.shape[0] == 0:
+        raise ValueError("`locations` must have at least one shot; got none")
+    if x.dtype.kind != "f":
+        x = x.astype(float if isinstance(x, np.ndarray) else jnp.result_type(float))
+    value = validate.concrete(x)
+    if value is not None and not np.isfinite(value).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
+        raise ValueError(f"`locations` must be finite; got {value[where]} at [shot, point, axis] = {where}")
+    return x
+
+
+def _shape(model_shape: Any, ndim: int) -> tuple[int, ...]:
+    shape = tuple(validate.whole("model_shape", n, 1) for n in (model_shape if np.ndim(model_shape) else [model_shape]))
+    if len(shape) != ndim:
+        raise ValueError(
+            f"`model_shape` must have one number per coordinate of `locations`, {ndim}; got {list(shape)}. Leave "
+            "out an axis of shots"
+        )
+    return shape
+
+
+def _windows(half_width: Any, beta: Any, dipole_axis: Any, ndim: int) -> tuple[Window, ...]:
+    r = validate.whole("half_width", half_width, 1)
+    if beta is not None:
+        beta = validate.positive("beta", beta)
+    elif r > len(MONOPOLE_BETA):
+        raise ValueError(f"`half_width`={r} has no default `beta`; give one, or use at most {len(MONOPOLE_BETA)}")
+    if dipole_axis is not None and validate.whole("dipole_axis", dipole_axis, 0) >= ndim:
+        raise ValueError(f"`dipole_axis`={dipole_axis} must be from 0 to {ndim - 1}, or None")
+    windows = []
+    for axis in range(ndim):
+        table = DIPOLE_BETA if axis == dipole_axis else MONOPOLE_BETA
+        windows.append(Window(r, table[r - 1] if beta is None else beta, axis == dipole_axis))
+    return tuple(windows)
+
+
+def _each(name: str, x: Any, n: int, what: str) -> list[Any]:
+    """``n`` values, from one or from ``n`` of them."""
+    values = list(x) if np.ndim(x) else [x] * n
+    if len(values) != n:
+        raise ValueError(f"`{name}` must be one number or {n} of them ({what}); got {len(values)}")
+    return values
+
+
+def _offsets(offset: Any, ndim: int) -> tuple[float, ...]:
+    values = _each("offset", offset, ndim, "one per axis")
+    for x in values:
+        if not isinstance(x, numbers.Real) or not math.isfinite(x):
+            raise TypeError(f"`offset` must be finite numbers; got {x!r}")
+    return tuple(float(x) for x in values)
+
+
+def _mirrors(
+    mirror: Any, planes: Any, offsets: tuple[float, ...], shape: tuple[int, ...]
+) -> tuple[tuple[_Mirror, _Mirror], ...]:
+    what = "first and last face of each axis, slowest axis first"
+    signs = _each("mirror", mirror, 2 * len(shape), what)
+    given = _each("mirror_plane", planes, 2 * len(shape), what)
+    faces = []
+    for i, (sign, plane) in enumerate(zip(signs, given, strict=True)):
+        if sign not in (-1, 0, 1):
+            raise ValueError(f"`mirror` must be -1, 0 or 1 at each face; got {sign!r}")
+        if plane is not None and sign == 0:
+            raise ValueError(f"`mirror_plane` is {plane} at face {i}, where `mirror` is 0; give -1 or 1 there, or None")
+        if plane is None:
+            outside = 1.0 if sign < 0 else 0.5
+            plane = shape[i // 2] - 1 + outside if i % 2 else -outside
+        twice = 2 * (plane - offsets[i // 2])
+        if sign and twice != round(twice):
+            raise ValueError(
+                f"`mirror_plane` of face {i} is at {plane:g}, but must be at a cell of the field or halfway between "
+                f"two (`offset` is {offsets[i // 2]:g}), so that cells have cells for mirror images"
+            )
+        faces.append(_Mirror(int(sign), round(twice)))
+    return tuple(zip(faces[::2], faces[1::2], strict=True))
+
+
+def _check_reach(value: np.ndarray, bad: np.ndarray, shape: tuple[int, ...], half_width: int) -> None:
+    if not bad.any():
+        return
+    shot, point = (int(i) for i in np.argwhere(bad)[0])
+    raise ValueError(
+        f"`locations` of shot {shot}, index {point} is {value[shot, point].tolist()}, from where a window of half "
+        f"width {half_width} reaches outside the model of cells 0 to {[n - 1 for n in shape]}, or which is beyond a "
+        f"mirror ({int(bad.sum())} such points). Use mirror=-1 at a face that reflects, a smaller half_width, a whole "
+        f"number for that coordinate (unless it is differentiated), or a larger model; or jaxwave.IGNORE_LOCATION "
+        f"({IGNORE_LOCATION}) in every coordinate to skip the point"
+    )
+
+
+def _agree(name: str, x: Any, what: str, sizes: tuple[int, int]) -> None:
+    """Checks the first two axes of amplitudes."""
+    if x.ndim != 3 or x.shape[:2] != sizes:
+        raise ValueError(
+            f"`{name}` must have shape [shot, {what}, nt] with {sizes[0]} shots and {sizes[1]} {what}s; got shape "
+            f"{x.shape}"
+        )

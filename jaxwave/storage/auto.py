@@ -1,0 +1,35 @@
+"""The request to have a policy chosen: see :mod:`jaxwave.planning` for how."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jaxwave.storage.codecs import Codec, Raw
+
+
+@dataclasses.dataclass(frozen=True)
+class Auto:
+    """``storage_mode="auto"``: the fastest policy that fits into a budget.
+
+    It is chosen from ``DeviceStorage``, ``HostStorage``, ``DiskStorage`` and ``Recompute`` (states on the device, in
+    RAM or on disk) when a model is first differentiated, and stays the same for that problem as long as the process
+    lives. :func:`jaxwave.plan` shows what it would choose and why.
+
+    Attributes:
+        codec: Compression of what is stored.
+        device, host, disk: Bytes that a gradient may take in each place. Default: what is free at that moment, with a
+            tenth left over. On a CPU, ``device`` and ``host`` are the same memory, and both together must be free.
+        path: Directory for files.
+    """
+
+    codec: Codec = Raw()
+    device: int | None = None
+    host: int | None = None
+    disk: int | None = None
+    path: str = "."
+
+    def __post_init__(self) -> None:
+        for name in ("device", "host", "disk"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise ValueError(f"Auto: `{name}` must be a whole number of bytes, at least 0; got {value!r}")

@@ -1,0 +1,155 @@
+"""Histories that are taken back in time: what left the interior is kept, and the state at the end of each segment."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxwave.storage import base
+from jaxwave.storage.base import (
+    DeviceStorage,
+    Footprint,
+    Leaves,
+    Spec,
+    Storage,
+    chunk_spec,
+    empty_chunk,
+    entry_bytes,
+    even_chunks,
+)
+from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.storage.streamed import Streamed
+
+
+@dataclasses.dataclass(frozen=True)
+class Reverse(Storage):
+    """Takes the steps back from the last: the wave equation without its layers runs in both directions.
+
+    In the layers, which do not, the terms are kept; outside, they are the differences of the wavefield, which is taken
+    back by
+
+        u[t-1] = 2 u[t] - u[t+1] + c G[t] + s[t]
+
+    (boundary saving: D. Yang et al., *RTM using effective boundary saving*, Computers & Geosciences 68, 2014). Rounding
+    grows along the way, with the square of the number of steps at worst, and is reset at the end of each segment, where
+    the state is kept. For the scalar equation, with every step stored.
+
+    Memory: the terms in the layers in every step and two wavefields a segment, where ``ring`` says, and on the device
+    the terms of one segment. Work: one more run, without layers. Derivatives: all.
+
+    Attributes:
+        codec: Compression of the terms of the segment that is being taken back.
+        ring: Where the terms in the layers and the states go, ``DeviceStorage``, ``HostStorage`` or ``DiskStorage``;
+            its codec compresses the terms in the layers, not the states.
+        segment: Steps of a segment.
+    """
+
+    codec: Codec = Raw()
+    ring: Storage = DeviceStorage()
+    segment: int = 32
+
+    replays = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.segment, bool) or not isinstance(self.segment, int) or self.segment < 1:
+            raise ValueError(f"Reverse: `segment` must be a positive integer; got {self.segment!r}")
+        if not isinstance(self.ring, DeviceStorage | Streamed):
+            raise TypeError(f"Reverse: `ring` must be a DeviceStorage, HostStorage or DiskStorage; got {self.ring!r}")
+
+    @property
+    def streams(self) -> bool:
+        return self.ring.streams
+
+    def resolve(self, period, interval, equation):
+        if interval != 1:
+            raise ValueError(
+                "Reverse takes back every step, so model_gradient_sampling_interval must be 1; "
+                f"got {interval}. Use Recompute, or store the terms"
+            )
+        if not hasattr(equation, "reverse_step"):
+            raise ValueError(
+                f"Reverse is not available for {type(equation).__name__}: its wavefields cannot be taken back from "
+                "what is kept of the scalar equation's. Use Recompute, or store the terms"
+            )
+        return self
+
+    def chunk_size(self, n_entries, spec, state):
+        return even_chunks(n_entries, self.segment)
+
+    # ---- the two histories: terms in the layers, and states; ``state`` is the pair of their fields ----
+
+    def pack_spec(self, fields: Sequence) -> Spec:
+        """What one entry of the terms in the layers takes."""
+        return base.encoded_spec(self.ring.codec, fields)
+
+    def pack(self, fields: Sequence[jax.Array]) -> Leaves:
+        """An entry of the terms in the layers."""
+        return base.encode(self.ring.codec, fields)
+
+    def unpack(self, chunk: Leaves, j, fields: Sequence) -> Leaves:
+        """The terms in the layers of entry ``j``, of the shapes of ``fields``."""
+        return base.decode(self.ring.codec, base.get_entry(chunk, j), fields) if chunk else []
+
+    def _tiers(self, size: int) -> tuple[Storage, Storage]:
+        """Where the two go, with a chunk of terms and a state to a transfer."""
+        states = dataclasses.replace(self.ring, codec=Raw())
+        if not self.streams:
+            return self.ring, states
+        return (
+            dataclasses.replace(self.ring, steps_per_transfer=size),
+            dataclasses.replace(states, steps_per_transfer=1),
+        )
+
+    def _parts(self, n_entries: int, spec: Spec, state: tuple[Spec, Spec]):
+        """Tier, number of entries and one entry, of each of the two that has anything to keep."""
+        layers, levels = state
+        size = self.chunk_size(n_entries, spec, state)
+        rings, states = self._tiers(size)
+        parts = [(rings, n_entries, self.pack_spec(layers))] if layers else []
+        return [*parts, (states, math.ceil(n_entries / size), levels)]
+
+    def history_spec(self, n_entries, spec, state):
+        return [
+            tier.history_spec(n, entry, ()) if self.streams else chunk_spec(entry, n)
+            for tier, n, entry in self._parts(n_entries, spec, state)
+        ]
+
+    def open(self, n_entries, spec, state, owner, parents):
+        return [
+            tier.open(n, entry, (), owner, parents) if self.streams else empty_chunk(entry, n)
+            for tier, n, entry in self._parts(n_entries, spec, state)
+        ]
+
+    def footprint(self, n_entries, spec, state):
+        kept = [tier.footprint(n, entry, ()) for tier, n, entry in self._parts(n_entries, spec, state)]
+        total = Footprint(*(sum(place) for place in zip(*kept, strict=True)))
+        segment = self.chunk_size(n_entries, spec, state) * entry_bytes(spec)
+        return total._replace(history=total.history + segment, device=total.device + segment)
+
+    def put_segment(self, saved: list[Leaves], i, size: int, chunk: Leaves, levels: Leaves) -> list[Leaves]:
+        """Keeps segment ``i``, of segments of ``size`` steps: its terms in the layers, and the state at its end."""
+        rings, states = self._tiers(size)
+        *ring, kept = saved
+        if self.streams:
+            ring = [rings.put(r, i, chunk) for r in ring]
+            return [*ring, states.put(kept, i, [level[None] for level in levels])]
+        ring = [
+            [lax.dynamic_update_slice_in_dim(a, b, i * size, 0) for a, b in zip(r, chunk, strict=True)] for r in ring
+        ]
+        return [*ring, base.put_entry(kept, levels, i)]
+
+    def get_segment(self, saved: list[Leaves], i, size: int, count: int, state: tuple[Spec, Spec], direction: int):
+        """The terms in the layers of the ``count`` steps of segment ``i``, and the state at its end."""
+        rings, states = self._tiers(size)
+        layers, levels = state
+        *ring, kept = saved
+        if self.streams:
+            chunk = [x for r in ring for x in rings.get(r, i, chunk_spec(self.pack_spec(layers), count), direction)]
+            return chunk, [x[0] for x in states.get(kept, i, chunk_spec(levels, 1), direction)]
+        chunk = [lax.dynamic_slice_in_dim(a, i * size, count) for r in ring for a in r]
+        return chunk, base.get_entry(kept, jnp.int32(i))

@@ -1,0 +1,138 @@
+"""What a plan predicts against what a gradient takes, and "auto" under budgets from ample to none."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxwave
+from jaxwave import planning
+from jaxwave.storage import Auto, DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Recompute
+
+NT = 192
+SURVEY = dict(
+    source_amplitudes=jaxwave.wavelets.ricker(25.0, NT, 1e-3, 0.06, dtype=jnp.float32).reshape(1, 1, -1),
+    source_locations=[[[20]]], receiver_locations=[[[8], [30]]], pml_freq=25.0, pml_width=5, max_vel=1600.0,
+)  # fmt: skip
+V = jnp.asarray(np.random.default_rng(0).uniform(1400, 1600, 1900), jnp.float32)
+
+
+def gradient(storage, v=V):
+    def misfit(v):
+        return jnp.sum(jaxwave.scalar(v, 5.0, 1e-3, **SURVEY, storage_mode=storage).receiver_amplitudes ** 2)
+
+    return jax.grad(misfit)(v)
+
+
+def report(**budget):
+    return jaxwave.plan(V, 5.0, 1e-3, storage_mode=Auto(**budget), **SURVEY)
+
+
+@pytest.fixture(scope="module")
+def ample(tmp_path_factory):
+    """The plan without a limit, for a path that is the same in all tests."""
+    path = str(tmp_path_factory.mktemp("store"))
+    return path, report(path=path)
+
+
+def named(plan, name):
+    return next(option for option in plan.options if option.name == name)
+
+
+def test_plan_lists_every_policy_the_fastest_first(ample):
+    options = ample[1].options
+    kinds = {type(option.storage) for option in options}
+    assert kinds == {DeviceStorage, HostStorage, DiskStorage, Recompute} and len(options) == 6
+    seconds = [option.seconds for option in options]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+    assert ample[1].chosen is options[0]
+    assert all(option.name in str(ample[1]) for option in options)
+
+
+@pytest.mark.parametrize("name", ["device", "host RAM", "recompute", "recompute, states in host RAM"])
+def test_predicted_device_bytes_are_the_compilers(name, ample):
+    """Within 10 %: what is extrapolated from a short program, against the program of full length."""
+    option = named(ample[1], name)
+    compiled = jaxwave.estimate_memory(V, 5.0, 1e-3, storage_mode=option.storage, **SURVEY)
+    assert option.device == pytest.approx(compiled.device, rel=0.1)
+    assert option.host == compiled.host + compiled.transfer
+
+
+def test_auto_fits_five_budgets(ample):
+    """From ample to barely enough for the state; and every gradient is the same."""
+    path, plan = ample
+    ask = {name: named(plan, name).device for name in ("device", "recompute", "host RAM")}
+    least = named(report(path=path, device=0), "recompute").device
+    budgets = [
+        dict(), dict(host=0, disk=0), dict(device=ask["device"] - 1, host=0, disk=0),
+        dict(device=ask["host RAM"] + 1000, disk=0), dict(device=int(1.02 * least), host=0, disk=0),
+    ]  # fmt: skip
+    want, chosen = gradient(DeviceStorage()), []
+    for budget in budgets:
+        fits = report(path=path, **budget)
+        assert fits.chosen.device <= fits.budget.device and fits.chosen.host <= fits.budget.host
+        compiled = jaxwave.estimate_memory(V, 5.0, 1e-3, storage_mode=fits.chosen.storage, **SURVEY)
+        assert compiled.device <= 1.1 * fits.budget.device  # the user's own arrays come on top
+        got = gradient(Auto(path=path, **budget))
+        assert float(jnp.abs(got - want).max()) <= 1e-5 * float(jnp.abs(want).max())
+        chosen.append(fits.chosen.name)
+    assert chosen[2] == "recompute" and chosen[3] == "host RAM" and chosen[4] == "recompute"
+
+
+def test_nothing_fits(ample):
+    path = ample[0]
+    with pytest.raises(jaxwave.BudgetError, match="no storage policy fits") as caught:
+        gradient(Auto(device=1000, path=path))
+    assert "over the device budget" in str(caught.value) and caught.value.plan.chosen is None
+    assert report(device=1000, path=path).chosen is None
+
+
+def test_auto_by_name_under_jit_says_what_it_chose(tmp_path):
+    def run(v):
+        out = jaxwave.scalar(v, 5.0, 1e-3, **SURVEY, storage_mode="auto", storage_path=str(tmp_path))
+        return jnp.sum(out.receiver_amplitudes**2), out.info
+
+    grad, info = jax.jit(jax.grad(run, has_aux=True))(V)
+    assert bool(jnp.isfinite(grad).all())
+    assert info.storage == info.storage_plan.chosen.storage
+    before = planning.storage_plan.cache_info().misses
+    jax.jit(jax.grad(run, has_aux=True))(V)
+    assert planning.storage_plan.cache_info().misses == before
+
+
+def test_compression_is_kept(tmp_path):
+    plan = report(codec=Int8(), path=str(tmp_path))
+    raw = report(path=str(tmp_path))
+    assert named(plan, "host RAM").storage.codec == Int8()
+    assert named(plan, "host RAM").host < 0.4 * named(raw, "host RAM").host
+
+
+def test_what_is_free():
+    budget = planning.free_budget(Auto(device=10, disk=20))
+    assert budget.device == 10 and budget.disk == 20 and 0 < budget.host <= planning.free_memory()
+    assert planning.free_budget(Auto(device=1, host=2)).memory == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Auto(device=-1), "`device` must be a whole number of bytes"),
+        (lambda: Recompute(segments=0), "`segments` must be a positive integer"),
+        (lambda: Recompute(segments=3, memory=10), "`memory` chooses the segments and the slots"),
+        (lambda: Recompute(slots=2, checkpoints=HostStorage()), "must be on the device"),
+        (lambda: gradient(Recompute(memory=1000)), "does not hold two states"),
+        (lambda: Fourier(), "one or more numbers in Hz"),
+        (lambda: Fourier(frequencies=(1.0, 1.0)), "must differ"),
+        (lambda: gradient(Fourier(frequencies=(600.0,))), "above 500 Hz"),
+    ],
+)
+def test_bad_requests(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_bad_checkpoints():
+    with pytest.raises(TypeError, match="must be a DeviceStorage, HostStorage or DiskStorage"):
+        Recompute(checkpoints=Recompute())
+    with pytest.raises(TypeError, match=r"must be a jaxwave\.storage\.Auto"):
+        jaxwave.plan(V, 5.0, 1e-3, storage_mode="auto", **SURVEY)

@@ -1,0 +1,244 @@
+"""Every derivative under every storage policy and codec: all equal what the history kept on the device gives.
+
+With ``--derivative-table FILE`` the outcomes are written as the table of the documentation.
+"""
+
+import functools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import largest
+
+import jaxwave
+from jaxwave.storage import DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Raw, Recompute, Reverse
+
+
+def frequencies(n_steps, dt):
+    """All frequencies of a run."""
+    return tuple(k / (n_steps * dt) for k in range(n_steps // 2 + 1))
+
+
+NT, DT, SPACING, FREQ, MAX_VEL = 40, 9e-4, 5.0, 40.0, 1800.0
+LONG_DT = 2.7e-3
+SHAPES = {1: (40,), 2: (13, 14), 3: (8, 9, 8)}
+CODECS = {"raw": Raw(), "int8": Int8(block=16)}
+POLICIES = {
+    "device": lambda codec, path: DeviceStorage(codec),
+    "cpu": lambda codec, path: HostStorage(codec, steps_per_transfer=7),
+    "disk": lambda codec, path: DiskStorage(codec, steps_per_transfer=8, path=path),
+    "recompute": lambda codec, path: Recompute(codec),
+    "recompute, 3 slots": lambda codec, path: Recompute(codec, segments=10, slots=3),
+    "recompute, states in RAM": lambda codec, path: Recompute(codec, checkpoints=HostStorage()),
+    "recompute, states on disk": lambda codec, path: Recompute(codec, checkpoints=DiskStorage(path=path)),
+    "reverse": lambda codec, path: Reverse(codec, segment=8),
+    "reverse, layers in RAM": lambda codec, path: Reverse(codec, ring=HostStorage(), segment=7),
+    "fourier, all frequencies": lambda codec, path: Fourier(frequencies=frequencies(NT, DT)),
+}
+
+
+@functools.cache
+def problem(ndim):
+    """A model, a direction and a function (model, dt, options) -> records."""
+    shape, rng = SHAPES[ndim], np.random.default_rng(ndim)
+    v = jnp.asarray(1500 + 200 * rng.random(shape))
+    amplitudes = jaxwave.wavelets.ricker(FREQ, NT, DT, 1 / FREQ).reshape(1, 1, -1) * rng.uniform(1, 2, (2, 1, 1))
+    places = {name: rng.integers(0, shape, (2, 2, ndim)) for name in ("source_locations", "receiver_locations")}
+    places["source_locations"] = places["source_locations"][:, :1]
+
+    def records(v, dt=DT, **options):
+        out = jaxwave.scalar(
+            v, SPACING, dt, source_amplitudes=jnp.asarray(amplitudes), **places,
+            pml_width=[3] + [0] * (2 * v.ndim - 1), pml_freq=FREQ, max_vel=MAX_VEL, **options,
+        )  # fmt: skip
+        return 1e-2 * out.receiver_amplitudes
+
+    return v, jnp.asarray(100 * rng.standard_normal(shape)), records
+
+
+def misfit(records, v, **options):
+    return jnp.sum(jnp.sin(records(v, **options)))
+
+
+def grad(records, v, dv, **options):
+    return jax.grad(lambda v: misfit(records, v, **options))(v)
+
+
+def jit(records, v, dv, **options):
+    return jax.jit(lambda v: grad(records, v, dv, **options))(v)
+
+
+def jvp(records, v, dv, **options):
+    return jax.jvp(lambda v: records(v, **options), (v,), (dv,))[1]
+
+
+def gauss_newton(records, v, dv, **options):
+    _, push = jax.linearize(lambda v: records(v, **options), v)
+    return jax.linear_transpose(push, v)(push(dv))[0]
+
+
+def hessian(records, v, dv, **options):
+    return jax.jvp(lambda v: grad(records, v, dv, **options), (v,), (dv,))[1]
+
+
+def vmap(records, v, dv, **options):
+    return jax.vmap(lambda v: grad(records, v, dv, **options))(jnp.stack([v, v + dv]))
+
+
+def substeps(records, v, dv, storage_mode):
+    """A gradient with time steps that are divided, by 2 or 3."""
+    if isinstance(storage_mode, Fourier):
+        inner_dt, ratio = jaxwave.grid.substeps(LONG_DT, MAX_VEL, (SPACING,) * v.ndim)
+        storage_mode = Fourier(frequencies=frequencies(ratio * NT, inner_dt))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jaxwave.SubstepWarning)
+        return grad(records, v, dv, dt=LONG_DT, storage_mode=storage_mode)
+
+
+DERIVATIVES = {f.__name__: f for f in (grad, jit, jvp, gauss_newton, hessian, vmap, substeps)}
+
+
+@functools.cache
+def on_the_device(derivative, codec, ndim):
+    v, dv, records = problem(ndim)
+    return DERIVATIVES[derivative](records, v, dv, storage_mode=DeviceStorage(CODECS[codec]))
+
+
+CELLS = [(1, policy, codec) for policy in POLICIES for codec in CODECS]
+CELLS += [(ndim, policy, "raw") for ndim in (2, 3) for policy in POLICIES]
+
+
+def in_ci(ndim, policy, codec):
+    """Few of the cells, for time: compilations take nearly all of it. The documentation's table comes from all."""
+    return (ndim, codec) == (1, "raw") or (ndim, policy) == (2, "recompute, 3 slots")
+
+
+@pytest.mark.parametrize(
+    ("ndim", "policy", "codec"),
+    [pytest.param(*cell, marks=[] if in_ci(*cell) else pytest.mark.matrix) for cell in CELLS],
+)
+def test_derivatives(ndim, policy, codec, tmp_path, derivative_table):
+    v, dv, records = problem(ndim)
+    storage = POLICIES[policy](CODECS[codec], str(tmp_path))
+    if storage.codec != CODECS[codec]:
+        pytest.skip("this policy has no codec")
+    for derivative, function in DERIVATIVES.items():
+        want = on_the_device(derivative, codec, ndim)
+        got = function(records, v, dv, storage_mode=storage)
+        assert largest(want) > 0
+        # Rounding alone: the same operations, in programs that XLA compiles apart.
+        assert largest(got - want) <= 1e-10 * largest(want), derivative
+        derivative_table.add((policy, codec, derivative, ndim))
+
+
+def test_fourier_is_the_part_of_the_gradient_at_its_frequencies():
+    """What a band adds to the gradient does not depend on what else is kept. (What the model does to the amplitudes at
+    the sources is in every gradient, whole: it needs no history.)
+    """
+    v, dv, records = problem(1)
+    every = frequencies(NT, DT)
+
+    def part(*bands):
+        return grad(records, v, dv, storage_mode=Fourier(frequencies=tuple(f for band in bands for f in band)))
+
+    first, band, last = every[:2], every[2:5], every[5:]
+    added = part(first, band) - part(first)
+    assert largest(added) > 0.01 * largest(part(every))
+    assert largest(added - (part(every) - part(first, last))) <= 1e-10 * largest(added)
+
+
+def test_fourier_counts_what_the_run_cannot_tell_apart_once():
+    v, dv, records = problem(1)
+    few, close = (
+        grad(records, v, dv, storage_mode=Fourier(frequencies=f)) for f in ((20.0, 60.0), (20.0, 20.001, 60.0, 60.001))
+    )
+    assert largest(few - close) < 0.05 * largest(few)
+
+
+def test_memory_of_fourier_does_not_depend_on_the_steps():
+    v, _, _ = problem(1)
+    survey = dict(source_locations=[[[5]]], receiver_locations=[[[9]]], pml_freq=FREQ, max_vel=MAX_VEL)
+    sizes = [
+        jaxwave.estimate_memory(
+            v,
+            SPACING,
+            DT,
+            source_amplitudes=jnp.ones((1, 1, nt)),
+            storage_mode=Fourier(frequencies=(20.0, 40.0)),
+            **survey,
+        ).history
+        for nt in (60, 600)
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_drift_of_a_run_taken_back_is_reset_by_segments():
+    """In float32: 1e-6 within short segments; with the square of their length at worst in long ones."""
+    rng, nt = np.random.default_rng(3), 600
+    v = jnp.asarray(1500 + 200 * rng.random(60), jnp.float32)
+    wavelet = jaxwave.wavelets.ricker(FREQ, nt, DT, 1 / FREQ, dtype=jnp.float32)
+
+    def gradient(storage):
+        def misfit(v):
+            out = jaxwave.scalar(
+                v, SPACING, DT, source_amplitudes=wavelet.reshape(1, 1, -1), source_locations=[[[9]]],
+                receiver_locations=[[[5], [50]]], pml_width=[4, 0], pml_freq=FREQ, max_vel=MAX_VEL,
+                storage_mode=storage,
+            )  # fmt: skip
+            return jnp.sum(out.receiver_amplitudes**2)
+
+        return jax.grad(misfit)(v)
+
+    want = gradient("device")
+    errors = [largest(gradient(Reverse(segment=n)) - want) / largest(want) for n in (10, 600)]
+    assert errors[0] < 1e-5 < 100 * errors[1]
+    assert errors[1] < 600**2 * 6e-8  # rounding of every step, carried on linearly
+
+
+def test_reverse_refuses_what_it_cannot_take_back():
+    v, dv, records = problem(1)
+    with pytest.raises(ValueError, match="model_gradient_sampling_interval must be 1"):
+        grad(records, v, dv, storage_mode=Reverse(), model_gradient_sampling_interval=2)
+    with pytest.raises(ValueError, match="not available for AcousticEquation"):
+        jaxwave.acoustic(v, v, SPACING, DT, nt=4, pml_freq=FREQ, storage_mode=Reverse())
+    with pytest.raises(ValueError, match="`segment` must be a positive integer"):
+        Reverse(segment=0)
+    with pytest.raises(TypeError, match="`ring` must be"):
+        Reverse(ring=Recompute())
+
+
+def test_reverse_keeps_the_layers_alone():
+    """Bytes a step: those of the cells that a layer reaches; with streamed layers the device holds a segment."""
+    shape, nt = (60, 70), 400
+    survey = dict(
+        source_amplitudes=jnp.ones((1, 1, nt)), source_locations=[[[5, 5]]], receiver_locations=[[[9, 9]]],
+        pml_freq=FREQ, pml_width=4, max_vel=MAX_VEL,
+    )  # fmt: skip
+    v = jnp.full(shape, 1500.0)
+    sizes = [
+        jaxwave.estimate_memory(v, SPACING, DT, storage_mode=mode, **survey)
+        for mode in (DeviceStorage(), Reverse(), Reverse(ring=HostStorage()))
+    ]
+    assert sizes[1].history < 0.5 * sizes[0].history
+    assert sizes[2].device < 0.1 * sizes[0].device and sizes[2].host < 0.5 * sizes[0].history
+
+
+def test_recompute_within_a_memory():
+    """States and segment take no more than what was given, and more memory means less work."""
+    field, entries = jax.ShapeDtypeStruct((1, 1000), jnp.float64), 100
+    spec, state, work = (field,), (field,) * 3, []
+    for memory in (80_000, 160_000, 400_000, 4_000_000):
+        storage = Recompute(memory=memory)
+        schedule, size = storage.schedule(entries, spec, state), storage.chunk_size(entries, spec, state)
+        kept = schedule.places * 24_000 + size * 8_000
+        assert storage.footprint(entries, spec, state).device == kept <= memory
+        work.append(schedule.advances * size)
+    assert work == sorted(work, reverse=True) and work[-2] == work[-1] == 0 < work[0]
+
+
+def test_gradient_within_a_memory():
+    v, dv, records = problem(1)
+    want = grad(records, v, dv)
+    assert largest(grad(records, v, dv, storage_mode=Recompute(memory=8 * 2**10)) - want) <= 1e-10 * largest(want)
