@@ -113,8 +113,8 @@ class Derivative:
         for z, layer, profile in zip(memory, self.layers, profiles[self.axis][self.half], strict=True):
             there = stencils.cells(e, self.axis + 1, layer.extent.start, layer.extent.size)
             z = (profile["b_extent"] * z + profile["a_extent"] * there) / one
-            dz = back.difference(z, layer.reach, layer.extent.start) / one
-            d = d + back.pad(dz, layer.reach)
+            # No division here: this has a single user, and one inside its branch makes that twice as slow.
+            d = d + back.pad(back.difference(z, layer.reach, layer.extent.start), layer.reach)
             after.append(z)
         return d, tuple(after)
 
