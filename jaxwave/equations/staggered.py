@@ -100,10 +100,10 @@ class Derivative:
         """Whether what the layers hold is laid out in whole rows too.
 
         A kernel that adds slabs of the last axis under pads checks bounds in its inner loop, which takes a fifth of a
-        step. An array that is zero between the layers is added without; copying the slabs there costs little. It is the
-        last of the memory variables, in the state and in the adjoint, and hidden from users.
+        step in 2-D (in 3-D nothing). An array that is zero between the layers is added without; copying the slabs there
+        costs little. It is the last of the memory variables, in the state and in the adjoint, and hidden from users.
         """
-        return self.axis == self.grid.ndim - 1 and len(self.layers) > 0
+        return self.axis == self.grid.ndim - 1 < 2 and len(self.layers) > 0
 
     def with_row(self, slabs) -> tuple[jax.Array, ...]:
         """The memory variables of the layers, and their row if there is one."""
