@@ -116,11 +116,17 @@ class AcousticEquation:
         return tuple(psi), tuple(q for d in self._divergence for q in d.memory(unit(ndim)))
 
     def pack(self, wavefields, memory) -> AcousticState:
-        psi, phi = (self._by_axis(group) for group in memory)
+        psi, phi = (
+            self._by_axis(group, derivatives)
+            for group, derivatives in zip(memory, (self._gradient, self._divergence), strict=True)
+        )
         return AcousticState(wavefields[0], tuple(wavefields[1:]), psi, phi)
 
     def unpack(self, x: AcousticState):
-        return (x.p, *x.v), (sum(x.psi, ()), sum(x.phi, ()))
+        return (x.p, *x.v), tuple(
+            tuple(slab for d, memory in zip(derivatives, memories, strict=True) for slab in d.without_row(memory))
+            for derivatives, memories in ((self._gradient, x.psi), (self._divergence, x.phi))
+        )
 
     # ---- geometry ----
 
@@ -136,12 +142,9 @@ class AcousticEquation:
     def _divergence(self) -> tuple[Derivative, ...]:
         return tuple(Derivative(self.grid, axis, False) for axis in range(self.grid.ndim))
 
-    def _by_axis(self, flat) -> Memories:
-        found, start = [], 0
-        for d in self._gradient:
-            found.append(tuple(flat[start : start + len(d.layers)]))
-            start += len(d.layers)
-        return tuple(found)
+    def _by_axis(self, flat, derivatives) -> Memories:
+        flat = list(flat)
+        return tuple(d.with_row([flat.pop(0) for _ in d.layers]) for d in derivatives)
 
     def term_shape(self, x: AcousticState) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(x.p.shape, x.p.dtype)

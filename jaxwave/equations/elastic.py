@@ -124,13 +124,16 @@ class ElasticEquation:
 
     def pack(self, wavefields, memory) -> ElasticState:
         n = self.grid.ndim
-        psi, phi = (self._by_derivative(group) for group in memory)
+        psi, phi = map(self._by_derivative, memory, (self._of_stress, self._of_velocity))
         return ElasticState(
             tuple(wavefields[:n]), tuple(wavefields[n : 2 * n]), tuple(wavefields[2 * n :]), psi, phi
         )  # fmt: skip
 
     def unpack(self, x: ElasticState):
-        return (*x.v, *x.normal, *x.shear), tuple(sum((sum(row, ()) for row in q), ()) for q in (x.psi, x.phi))
+        return (*x.v, *x.normal, *x.shear), tuple(
+            tuple(slab for i in range(self.grid.ndim) for d in of(i) for slab in d.without_row(memories[i][d.axis]))
+            for of, memories in ((self._of_stress, x.psi), (self._of_velocity, x.phi))
+        )
 
     # ---- geometry ----
 
@@ -155,10 +158,11 @@ class ElasticEquation:
     def _stress_offset(self, i: int, j: int) -> tuple[int, ...]:
         return unit(self.grid.ndim) if i == j else unit(self.grid.ndim, i, j)
 
-    def _by_derivative(self, flat) -> Memories:
-        flat, axes = list(flat), range(self.grid.ndim)
-        counts = [sum(width > 0 for width in faces) for faces in self.grid.faces]
-        return tuple(tuple(tuple(flat.pop(0) for _ in range(counts[j])) for j in axes) for _ in axes)
+    def _by_derivative(self, flat, derivatives) -> Memories:
+        flat = list(flat)
+        return tuple(
+            tuple(d.with_row([flat.pop(0) for _ in d.layers]) for d in derivatives(i)) for i in range(self.grid.ndim)
+        )
 
     def _stress(self, x, i: int, j: int) -> jax.Array:
         return x.normal[i] if i == j else x.shear[pairs(self.grid.ndim).index((min(i, j), max(i, j)))]
