@@ -27,14 +27,16 @@ CASES = [
 ]
 
 
-def marked(slow):
+def marked(slow, given=CASES):
     """The cases, those for which ``slow`` is true marked as such."""
-    return [pytest.param(c, marks=pytest.mark.slow) if slow(c) else c for c in CASES]
+    return [pytest.param(c, marks=pytest.mark.slow) if slow(c) else c for c in given]
 
 
-cases = pytest.mark.parametrize("case", marked(lambda c: str(c) == "elastic-3D"), ids=str)
-most_cases = pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3), ids=str)
-planar = pytest.mark.parametrize("case", [c for c in CASES if c.ndim == 2], ids=str)
+# The scalar equation has tests of its own.
+cases = pytest.mark.parametrize("case", marked(lambda c: str(c) == "elastic-3D" or c.name == "scalar"), ids=str)
+most_cases = pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3 or c.name == "scalar"), ids=str)
+PLANAR = [c for c in CASES if c.ndim == 2]
+planar = pytest.mark.parametrize("case", marked(lambda c: c.name == "scalar", PLANAR), ids=str)
 
 
 def model_misfit(case):

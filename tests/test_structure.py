@@ -119,9 +119,10 @@ def test_no_copy_in_the_loops(shape, options, derivative):
 
 
 # Passes over arrays as large as a slab in one time step of the acoustic equation, in 2-D with four layers. Forward: psi
-# of each layer and two velocities, phi of each layer and the pressure. A gradient stores three terms, each by itself
-# and into the store; its adjoint has Y and Z of each layer, three wavefields and three sums.
-ACOUSTIC_KERNELS = {"forward": 2 * 4 + 3, "gradient": (2 * 4 + 3 + 2 * 3) + (2 * 4 + 3 + 3)}
+# of each layer and two velocities, phi of each layer and the pressure; the two layers of the last axis are copied into
+# rows, of psi and of phi. A gradient stores three terms, each by itself and into the store; its adjoint has Y and Z of
+# each layer, the same copies, three wavefields and three sums.
+ACOUSTIC_KERNELS = {"forward": 2 * 4 + 3 + 2 * 2, "gradient": (2 * 4 + 3 + 2 * 2 + 2 * 3) + (2 * 4 + 2 * 2 + 3 + 3)}
 
 
 def staggered_problem(name, shape, nt):
