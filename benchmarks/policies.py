@@ -23,7 +23,8 @@ import measure
 MIB = 2**20
 POLICIES = (
     "device", "device, int8", "host RAM", "host RAM, int8", "disk", "disk, int8", "recompute",
-    "recompute, 4 slots", "recompute, states in host RAM", "recompute, states on disk", "fourier, 8 frequencies",
+    "recompute, 4 slots", "recompute, states in host RAM", "recompute, states on disk", "reverse",
+    "reverse, layers int8 in host RAM", "fourier, 8 frequencies",
 )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def work(arguments: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
     import jaxwave
-    from jaxwave.storage import Auto, DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Recompute
+    from jaxwave.storage import Auto, DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Recompute, Reverse
 
     n, nt, spacing, dt, freq = arguments.cells, arguments.steps, 10.0, 1e-3, 12.0
     rng = np.random.default_rng(0)
@@ -103,6 +104,7 @@ def work(arguments: argparse.Namespace) -> dict[str, Any]:
             "recompute": Recompute(), "recompute, 4 slots": Recompute(segments=30, slots=4),
             "recompute, states in host RAM": Recompute(checkpoints=HostStorage()),
             "recompute, states on disk": Recompute(checkpoints=DiskStorage(path=path)),
+            "reverse": Reverse(), "reverse, layers int8 in host RAM": Reverse(ring=HostStorage(Int8())),
             "fourier, 8 frequencies": Fourier(frequencies=tuple(np.linspace(4.0, 25.0, 8).round(1).tolist())),
             "plan": Auto(path=path), "auto": Auto(path=path, **arguments.budget),
         }[arguments.worker]  # fmt: skip
