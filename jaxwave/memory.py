@@ -15,7 +15,7 @@ from jaxwave import propagators, validate
 from jaxwave.dispatch import compiler_options
 from jaxwave.embedding import prepare
 from jaxwave.equations.registry import EQUATIONS
-from jaxwave.planning import BudgetError, StoragePlan
+from jaxwave.planning import BudgetError, StoragePlan, device_bytes
 from jaxwave.problem import Problem, describe
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage
@@ -96,16 +96,15 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
     shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in models.items()}
     compiled = gradient.lower(shapes).compile()
-    return _add_up(*seen[0], compiled.memory_analysis())
+    return _add_up(*seen[0], device_bytes(compiled))
 
 
-def _add_up(problem: Problem, x: Any, analysis: Any) -> MemoryEstimate:
-    """The estimate for states like ``x``."""
+def _add_up(problem: Problem, x: Any, device: int) -> MemoryEstimate:
+    """The estimate for states like ``x`` and a program that takes ``device`` bytes."""
     setup, plan = problem.setup, problem.plan
     n_steps = setup.nt * setup.step_ratio
     kept = plan.footprint(n_steps, x)
     uncompressed = dataclasses.replace(plan, storage=DeviceStorage()).footprint(n_steps, x).history
-    device = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     return MemoryEstimate(device, kept.host, kept.transfer, kept.disk, kept.history, uncompressed)
 
 

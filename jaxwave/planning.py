@@ -209,7 +209,8 @@ def _program(plan: Plan, gradient: bool) -> Callable:
     return jax.jit(jax.grad(misfit) if gradient else misfit, compiler_options=compiler_options() or None)
 
 
-def _device_bytes(compiled: Any) -> int:
+def device_bytes(compiled: Any) -> int:
+    """Device memory of a compiled program: work space, arguments and results, as the compiler plans it."""
     analysis = compiled.memory_analysis()
     return analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
 
@@ -261,7 +262,7 @@ def _measure(case: Case, storage: Storage, gradient: bool = True) -> Measured:
         seconds.append(time.perf_counter() - start)
     n_steps = nt * setup.step_ratio
     held = plan.footprint(n_steps, inputs.state).device if gradient else 0
-    return Measured(min(seconds[1:]) / n_steps, _device_bytes(compiled) - held - _series_bytes(case, nt))
+    return Measured(min(seconds[1:]) / n_steps, device_bytes(compiled) - held - _series_bytes(case, nt))
 
 
 def _series_bytes(case: Case, nt: int) -> int:
@@ -276,7 +277,7 @@ def _compiled_bytes(case: Case, storage: Storage) -> int:
     """Device bytes of the whole gradient, from the compiler."""
     setup, plan = case.setup, dataclasses.replace(case.plan, storage=storage)
     inputs = jax.eval_shape(lambda: _inputs(case, setup.nt))
-    return _device_bytes(_program(plan, True).lower(inputs.m, inputs).compile())
+    return device_bytes(_program(plan, True).lower(inputs.m, inputs).compile())
 
 
 @functools.lru_cache(maxsize=64)

@@ -92,9 +92,10 @@ def scalar(
         backward_callback: The same in the adjoint loop, with the adjoint wavefields.
         callback_frequency: Time steps from one call to the next. Default 1.
         storage_mode: Where a model gradient keeps its wavefields: "device", "cpu" (host RAM), "disk" (an HDF5 file),
+            "recompute" (states at intervals; the rest is computed again), "auto" (the fastest that fits what is free),
             "none" (nowhere: no model gradient), or a storage object from :mod:`jaxwave.storage`. A run that is not
             differentiated with respect to ``v`` stores nothing.
-        storage_path: Directory for "disk". Default: the working directory.
+        storage_path: Directory for "disk" and "auto". Default: the working directory.
         storage_compression: False, True or "int8", "int4", "int16", "bf16", "f16", or a codec from
             :mod:`jaxwave.storage`.
 

@@ -47,10 +47,12 @@ def empty_chunk(spec: Spec, size: int) -> Leaves:
 
 
 def put_entry(chunk: Leaves, leaves: Leaves, j) -> Leaves:
+    """The chunk with entry ``j`` replaced."""
     return [lax.dynamic_update_index_in_dim(c, leaf, j, 0) for c, leaf in zip(chunk, leaves, strict=True)]
 
 
 def get_entry(chunk: Leaves, j) -> Leaves:
+    """Entry ``j`` of a chunk."""
     return [lax.dynamic_index_in_dim(c, j, 0, keepdims=False) for c in chunk]
 
 
@@ -63,6 +65,7 @@ def encoded_spec(codec: Codec, fields: Sequence) -> Spec:
 
 
 def encode(codec: Codec, fields: Sequence[jax.Array]) -> Leaves:
+    """The stored arrays of all fields, one field after the other."""
     return [leaf for f in fields for leaf in codec.encode(f)]
 
 
