@@ -14,8 +14,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxwave.boundary import Grid
+from jaxwave.chunks import RunInputs
 from jaxwave.equations import points
 from jaxwave.equations.base import Equation
 from jaxwave.resample import downsample, upsample
@@ -44,6 +46,13 @@ class Setup:
 def profiles(equation: Equation, dt: float, max_vel: float, pml_freq: float, dtype):
     """The layers' profiles: NumPy arrays, computed once for each grid and set of numbers."""
     return equation.profiles(dt, max_vel, pml_freq, dtype)
+
+
+def run_inputs(setup: Setup, arrays: dict[str, Any], max_vel: float, pml_freq: float) -> tuple[RunInputs, jax.Array]:
+    """The operands of a run, and the weights of its records."""
+    m, operands, weights, amplitudes, x = prepare(setup, arrays)
+    layers = profiles(setup.equation, setup.inner_dt, max_vel, pml_freq, np.dtype(m[0].dtype))
+    return RunInputs(m, {**operands, "profiles": layers}, [], amplitudes, x), weights
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -107,7 +116,7 @@ def _first_state(setup: Setup, arrays: dict[str, Any]):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def finish(setup: Setup, operands: Mapping[str, Any], weights: jax.Array, data: jax.Array, x: Any):
+def finish(setup: Setup, receivers: Mapping[str, Any], weights: jax.Array, data: jax.Array, x: Any):
     """Records [shot, receiver, nt] by kind; the final wavefields and memory variables as users see them; whether the
     wavefields are finite.
     """
@@ -125,4 +134,4 @@ def finish(setup: Setup, operands: Mapping[str, Any], weights: jax.Array, data: 
         for name, held, group in zip(equation.memory_names, memory, equation.memory(), strict=True)
     }
     is_finite = jnp.stack([jnp.isfinite(field).all() for field in wavefields]).all()
-    return {**none, **points.split(records, operands["receivers"])}, seen, remembered, is_finite
+    return {**none, **points.split(records, receivers)}, seen, remembered, is_finite

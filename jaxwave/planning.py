@@ -21,9 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave.chunks import Plan, RunInputs
+from jaxwave.chunks import Plan
 from jaxwave.dispatch import compiler_options
-from jaxwave.embedding import Setup, prepare, profiles
+from jaxwave.embedding import Setup, prepare, run_inputs
 from jaxwave.rules import propagate
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, Storage
@@ -179,34 +179,30 @@ def case(setup: Setup, plan: Plan, arrays: dict[str, Any], max_vel: float, pml_f
     return Case(setup, dataclasses.replace(plan, observer=None), kinds, models, dtype, max_vel, pml_freq)
 
 
-def _arrays(case: Case, nt: int) -> dict[str, Any]:
-    """Arrays of the shapes of the problem, of ``nt`` steps of the user."""
-    setup, places = case.setup, dict(case.kinds)
+def _arrays(case: Case, nt: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Models, and the other arrays, of the shapes of the problem, of ``nt`` steps of the user."""
+    setup, kinds = case.setup, dict(case.kinds)
     axes = setup.grid.ndim
 
     def points(name):
-        return {kind: np.zeros((setup.n_shots, n, axes), np.int32) for kind, n in places[name]}
+        return {kind: np.zeros((setup.n_shots, n, axes), np.int32) for kind, n in kinds[name]}
 
-    amplitudes = {kind: np.zeros((setup.n_shots, n, nt), case.dtype) for kind, n in places["sources"]}
-    return {
-        "models": {name: np.ones(shape, case.dtype) for name, shape in case.models},
-        "amplitudes": amplitudes, "sources": points("sources"), "receivers": points("receivers"),
-        "fields": {}, "memory": None,
-    }  # fmt: skip
+    amplitudes = {kind: np.zeros((setup.n_shots, n, nt), case.dtype) for kind, n in kinds["sources"]}
+    models = {name: np.ones(shape, case.dtype) for name, shape in case.models}
+    places = {name: points(name) for name in ("sources", "receivers")}
+    return models, {"amplitudes": amplitudes, **places, "fields": {}, "memory": None}
 
 
-def _inputs(case: Case, nt: int) -> RunInputs:
-    setup = dataclasses.replace(case.setup, nt=nt)
-    m, operands, _, amplitudes, x = prepare(setup, _arrays(case, nt))
-    layers = profiles(setup.equation, setup.inner_dt, case.max_vel, case.pml_freq, np.dtype(case.dtype))
-    return RunInputs(m, {**operands, "profiles": layers}, [], amplitudes, x)
+def _compiled(case: Case, storage: Storage, nt: int, gradient: bool = True) -> Any:
+    """A program of ``nt`` steps of the user, of the arrays of :func:`_arrays`: a gradient or a forward run."""
+    setup, plan = dataclasses.replace(case.setup, nt=nt), dataclasses.replace(case.plan, storage=storage)
 
+    def misfit(models, others):
+        inputs, _ = run_inputs(setup, {**others, "models": models}, case.max_vel, case.pml_freq)
+        return jnp.sum(propagate(inputs, plan)[0] ** 2)
 
-def _program(plan: Plan, gradient: bool) -> Callable:
-    def misfit(m, inputs):
-        return jnp.sum(propagate(inputs._replace(m=m), plan)[0] ** 2)
-
-    return jax.jit(jax.grad(misfit) if gradient else misfit, compiler_options=compiler_options() or None)
+    program = jax.jit(jax.grad(misfit) if gradient else misfit, compiler_options=compiler_options() or None)
+    return program.lower(*jax.eval_shape(lambda: _arrays(case, nt))).compile()
 
 
 def device_bytes(compiled: Any) -> int:
@@ -252,16 +248,15 @@ def _short(case: Case) -> int:
 @_outside_traces
 def _measure(case: Case, storage: Storage, gradient: bool = True) -> Measured:
     """Compiles and times a few steps."""
-    setup, plan, nt = case.setup, dataclasses.replace(case.plan, storage=storage), _short(case)
-    inputs = _inputs(case, nt)
-    compiled = _program(plan, gradient).lower(inputs.m, inputs).compile()
-    seconds = []
+    nt = _short(case)
+    compiled, arrays, seconds = _compiled(case, storage, nt, gradient), jax.device_put(_arrays(case, nt)), []
     for _ in range(4):
         start = time.perf_counter()
-        jax.block_until_ready(compiled(inputs.m, inputs))
+        jax.block_until_ready(compiled(*arrays))
         seconds.append(time.perf_counter() - start)
-    n_steps = nt * setup.step_ratio
-    held = plan.footprint(n_steps, inputs.state).device if gradient else 0
+    n_steps = nt * case.setup.step_ratio
+    plan = dataclasses.replace(case.plan, storage=storage)
+    held = plan.footprint(n_steps, _state(case)).device if gradient else 0
     return Measured(min(seconds[1:]) / n_steps, device_bytes(compiled) - held - _series_bytes(case, nt))
 
 
@@ -275,15 +270,15 @@ def _series_bytes(case: Case, nt: int) -> int:
 @_outside_traces
 def _compiled_bytes(case: Case, storage: Storage) -> int:
     """Device bytes of the whole gradient, from the compiler."""
-    setup, plan = case.setup, dataclasses.replace(case.plan, storage=storage)
-    inputs = jax.eval_shape(lambda: _inputs(case, setup.nt))
-    return device_bytes(_program(plan, True).lower(inputs.m, inputs).compile())
+    return device_bytes(_compiled(case, storage, case.setup.nt))
 
 
 @functools.lru_cache(maxsize=64)
 @_outside_traces
 def _state(case: Case) -> Any:
-    return jax.eval_shape(lambda: _inputs(case, 1).state)
+    models, others = _arrays(case, 1)
+    setup = dataclasses.replace(case.setup, nt=1)
+    return jax.eval_shape(lambda: prepare(setup, {**others, "models": models})[-1])
 
 
 # ---- choosing ----

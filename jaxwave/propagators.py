@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.typing import ArrayLike
 
 from jaxwave import validate
-from jaxwave.chunks import RunInputs
-from jaxwave.embedding import finish, prepare, profiles
+from jaxwave.embedding import finish, run_inputs
 from jaxwave.equations.acoustic import AcousticEquation
 from jaxwave.equations.elastic import ElasticEquation
 from jaxwave.equations.scalar import ScalarEquation
@@ -409,11 +407,9 @@ class Outcome(NamedTuple):
 def run(problem: Problem) -> Outcome:
     """Runs a checked call."""
     setup, info = problem.setup, problem.info
-    m, operands, weights, amplitudes, x = prepare(setup, problem.arrays)
-    layers = profiles(setup.equation, setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(m[0].dtype))
-    inputs = RunInputs(m, {**operands, "profiles": layers}, [], amplitudes, x)
+    inputs, weights = run_inputs(setup, problem.arrays, info.max_vel, info.pml_freq)
     data, x = propagate(inputs, problem.plan)
-    records, wavefields, memory, is_finite = finish(setup, operands, weights, data, x)
+    records, wavefields, memory, is_finite = finish(setup, inputs.operands["receivers"], weights, data, x)
     if validate.surely_false(is_finite):
         raise FloatingPointError(
             f"the wavefield became non-finite within {setup.nt} steps of dt={setup.dt:g} s "
