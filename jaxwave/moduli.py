@@ -56,7 +56,7 @@ def lambmubuoyancy_to_vpvsrho(
     """
     lamb, mu, buoyancy = (jnp.asarray(x) for x in (lamb, mu, buoyancy))
     solid = mu > 0
-    vs = jnp.where(solid, jnp.sqrt(jnp.where(solid, mu, 1) * buoyancy), 0)
+    vs = jnp.where(solid, jnp.sqrt(jnp.where(solid, mu * buoyancy, 1)), 0)
     filled = buoyancy != 0
     vp = jnp.where(filled, jnp.sqrt(jnp.where(filled, (lamb + 2 * mu) * buoyancy, 1)), 0)
     return vp, vs, points.divide(1, buoyancy)
