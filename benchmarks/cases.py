@@ -48,7 +48,8 @@ class Case:
     @property
     def results(self) -> tuple[str, ...]:
         """Names of what a gradient returns: the record and a gradient for each model."""
-        return ("record", *(f"gradient_{name}" for name in self.models)) if len(self.models) > 1 else ("record", "gradient")
+        several = len(self.models) > 1
+        return ("record", *(f"gradient_{name}" for name in self.models)) if several else ("record", "gradient")
 
     @property
     def suffix(self) -> str:
@@ -157,7 +158,8 @@ SCALING = {
     "steps": [Case(f"steps-{n}", (216, 216), 1, n) for n in (100, 400, 1600, 6400)],
 }
 SCALED_BY = {"cells": lambda case: case.cells, "shots": lambda case: case.n_shots, "steps": lambda case: case.nt}
-_COMPARED = [*_COMMON, *(c.with_order_8 for c in _COMMON), *_LARGE, *(c.with_order_8 for c in _LARGE), *_SMALL, *_STAGGERED]
+_BOTH_ORDERS = [*_COMMON, *_LARGE]
+_COMPARED = [*_BOTH_ORDERS, *(c.with_order_8 for c in _BOTH_ORDERS), *_SMALL, *_STAGGERED]
 COMPARED = {case.name: case for case in _COMPARED + _INSIDE}
 CASES = COMPARED | {
     case.name: case for case in [*(c.without_pml for c in _COMPARED), *(c for row in SCALING.values() for c in row)]

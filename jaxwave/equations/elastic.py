@@ -16,8 +16,8 @@ on along i, and half a time step earlier. Every derivative D has the memory of t
 The terms of the coefficients are g_i for B_i, sum(e) for L, every e_k for M and e_ij for M_ij. Between cells the
 density is the arithmetic mean of its neighbours, and mu the harmonic mean of the four around a point, zero if one of
 them is a fluid (Moczo et al., 2002). Beyond a face the stress is zero. Vacuum has lamb = mu = b = 0 and no mass: beside
-it B is that of half a cell, and between two of its cells zero. So its border is a free surface of any shape, in steps of
-cells (Bohlen and Saenger, 2006; Zeng et al., 2012).
+it B is that of half a cell, and between two of its cells zero. So its border is a free surface of any shape, in steps
+of cells (Bohlen and Saenger, 2006; Zeng et al., 2012).
 
 In the adjoint the cotangents T of the stresses are carried as they are, because a fluid has no inverse of M, and
 multiplied by the coefficients once a step; those of the velocities are scaled, U_i = B_i times the cotangent of v_i.
@@ -26,9 +26,9 @@ References:
     J. Virieux, "P-SV wave propagation in heterogeneous media: velocity-stress finite-difference method", Geophysics 51
     (1986); A. R. Levander, "Fourth-order finite-difference P-SV seismograms", Geophysics 53 (1988); P. Moczo et al.,
     "3D heterogeneous staggered-grid finite-difference modeling of seismic motion with volume harmonic and arithmetic
-    averaging of elastic moduli and densities", Bull. Seism. Soc. Am. 92 (2002); T. Bohlen and E. H. Saenger, "Accuracy of
-    heterogeneous staggered-grid finite-difference modeling of Rayleigh waves", Geophysics 71 (2006); C. Zeng et al., "An
-    improved vacuum formulation for 2D finite-difference modeling of Rayleigh waves including surface topography and
+    averaging of elastic moduli and densities", Bull. Seism. Soc. Am. 92 (2002); T. Bohlen and E. H. Saenger, "Accuracy
+    of heterogeneous staggered-grid finite-difference modeling of Rayleigh waves", Geophysics 71 (2006); C. Zeng et al.,
+    "An improved vacuum formulation for 2D finite-difference modeling of Rayleigh waves including surface topography and
     internal discontinuities", Geophysics 77 (2012).
 """
 
@@ -106,8 +106,8 @@ class ElasticEquation:
             raise ValueError("`buoyancy` is 0 everywhere: there is nothing but vacuum")
         if (vacuum & ((lamb != 0) | (mu != 0))).any():
             raise ValueError(
-                "`buoyancy` is 0 in cells whose `lamb` or `mu` is not; only vacuum has no buoyancy, and all three are 0 "
-                "there"
+                "`buoyancy` is 0 in cells whose `lamb` or `mu` is not; only vacuum has no buoyancy, and there all three "
+                "are 0"
             )
         if not (vacuum | (stiffness > 0)).all():
             raise ValueError(
