@@ -106,8 +106,8 @@ class ElasticEquation:
             raise ValueError("`buoyancy` is 0 everywhere: there is nothing but vacuum")
         if (vacuum & ((lamb != 0) | (mu != 0))).any():
             raise ValueError(
-                "`buoyancy` is 0 in cells whose `lamb` or `mu` is not; only vacuum has no buoyancy, and there all three "
-                "are 0"
+                "`buoyancy` is 0 in cells whose `lamb` or `mu` is not; only vacuum has no buoyancy, and there all "
+                "three are 0"
             )
         if not (vacuum | (stiffness > 0)).all():
             raise ValueError(
