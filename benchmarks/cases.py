@@ -10,6 +10,7 @@ import numpy as np
 SLOW, FAST = 2000.0, 2500.0  # speeds of the two layers, m/s
 SPACING = 10.0  # m
 DT = 1e-3  # s: below both libraries' limit in 3-D, 0.6 dx / (sqrt(3) FAST), so that neither divides it
+RATIO = 1.7  # of the speeds of P and S waves
 FREQUENCY = 25.0  # Hz: 8 cells to the wavelength at the wavelet's peak
 PML_WIDTH = 20  # cells
 SOURCE_DEPTH = 2  # cells
@@ -27,6 +28,7 @@ class Case:
         accuracy: Order of the differences in space.
         source_depth: Row of the sources. Default 2.
         pml_width: Cells of absorbing layer on every face.
+        equation: Name of the propagator. Sources and receivers are of its kind "p".
     """
 
     name: str
@@ -36,6 +38,23 @@ class Case:
     accuracy: int = 4
     source_depth: int = SOURCE_DEPTH
     pml_width: int = PML_WIDTH
+    equation: str = "scalar"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models, in the order of the propagator's arguments."""
+        return {"scalar": ("v",), "acoustic": ("v", "rho"), "elastic": ("lamb", "mu", "buoyancy")}[self.equation]
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of what a gradient returns: the record and a gradient for each model."""
+        several = len(self.models) > 1
+        return ("record", *(f"gradient_{name}" for name in self.models)) if several else ("record", "gradient")
+
+    @property
+    def suffix(self) -> str:
+        """What the names of arguments end with for sources and receivers of pressure."""
+        return "" if self.equation == "scalar" else "_p"
 
     @property
     def ndim(self) -> int:
@@ -71,7 +90,8 @@ class Case:
         """The case in words, for tables."""
         size = " x ".join(map(str, self.grid))
         shots = "1 shot" if self.n_shots == 1 else f"{self.n_shots} shots"
-        return f"{self.ndim}-D, {size}, {shots}, {self.nt} steps, order {self.accuracy}"
+        which = "" if self.equation == "scalar" else f"{self.equation}, "
+        return f"{which}{self.ndim}-D, {size}, {shots}, {self.nt} steps, order {self.accuracy}"
 
     @property
     def with_order_8(self) -> Case:
@@ -89,13 +109,13 @@ class Problem:
     """The arrays of a case.
 
     Attributes:
-        v: Speed [*cells], m/s.
+        models: The models [*cells] by name, in SI units.
         amplitudes: Source time functions [shot, 1, nt].
         sources: Cells of the sources [shot, 1, axis].
         receivers: Cells of the receivers [shot, receiver, axis].
     """
 
-    v: np.ndarray
+    models: dict[str, np.ndarray]
     amplitudes: np.ndarray
     sources: np.ndarray
     receivers: np.ndarray
@@ -109,13 +129,23 @@ _COMMON = [
     Case("3d-120x2", (80, 80, 80), 2, 100),
     Case("3d-200", (160, 160, 160), 1, 60),
 ]
+_STAGGERED = [
+    Case("acoustic-2d-300x4", (260, 260), 4, 500, equation="acoustic"),
+    Case("acoustic-3d-120", (80, 80, 80), 1, 100, equation="acoustic"),
+    Case("elastic-2d-300x4", (260, 260), 4, 400, equation="elastic"),
+    Case("elastic-3d-100", (60, 60, 60), 1, 80, equation="elastic"),
+]
 # They fill a GPU: gradients keep 43, 19 and 32 GiB.
 _LARGE = [
     Case("2d-2000x32", (1960, 1960), 32, 90),
     Case("3d-256", (216, 216, 216), 1, 300),
     Case("3d-384", (344, 344, 344), 1, 150),
 ]
-_SMALL = [Case("small-2d", (40, 48), 2, 40), Case("small-3d", (16, 16, 20), 1, 12)]
+_SMALL = [
+    Case("small-2d", (40, 48), 2, 40),
+    Case("small-3d", (16, 16, 20), 1, 12),
+    Case("small-elastic", (30, 40), 2, 40, equation="elastic"),
+]
 # Nothing reaches the layers: waves travel at most 30 of the 60 cells to them.
 _INSIDE = [
     Case("inside-2d", (120, 120), 1, 120, source_depth=60),
@@ -128,7 +158,8 @@ SCALING = {
     "steps": [Case(f"steps-{n}", (216, 216), 1, n) for n in (100, 400, 1600, 6400)],
 }
 SCALED_BY = {"cells": lambda case: case.cells, "shots": lambda case: case.n_shots, "steps": lambda case: case.nt}
-_COMPARED = [*_COMMON, *(c.with_order_8 for c in _COMMON), *_LARGE, *(c.with_order_8 for c in _LARGE), *_SMALL]
+_BOTH_ORDERS = [*_COMMON, *_LARGE]
+_COMPARED = [*_BOTH_ORDERS, *(c.with_order_8 for c in _BOTH_ORDERS), *_SMALL, *_STAGGERED]
 COMPARED = {case.name: case for case in _COMPARED + _INSIDE}
 CASES = COMPARED | {
     case.name: case for case in [*(c.without_pml for c in _COMPARED), *(c for row in SCALING.values() for c in row)]
@@ -141,7 +172,10 @@ def _both_orders(*names: str) -> tuple[str, ...]:
 
 # The defaults for a platform; the order is that of the tables.
 STANDARD = {
-    "cpu": _both_orders("2d-300x8", "2d-1000x1", "marmousi-size", "3d-120", "3d-120x2", "3d-200"),
+    "cpu": (
+        *_both_orders("2d-300x8", "2d-1000x1", "marmousi-size", "3d-120", "3d-120x2", "3d-200"),
+        *(case.name for case in _STAGGERED),
+    ),
     "cuda": _both_orders("2d-1000x1", "marmousi-size", "2d-2000x32", "3d-200", "3d-256", "3d-384"),
 }
 STORAGE = ("2d-300x8", "3d-120")  # one 2-D and one 3-D case, for the storage table
@@ -150,9 +184,17 @@ PML = ("2d-300x8", "2d-1000x1", "marmousi-size", "3d-120", "3d-200")
 
 def build(case: Case, dtype: str = "float32") -> Problem:
     """The arrays of ``case``, in the given precision."""
-    v = np.full(case.shape, SLOW, dtype)
+    return Problem(_models(case, dtype), _amplitudes(case, dtype), _sources(case), _receivers(case))
+
+
+def _models(case: Case, dtype: str) -> dict[str, np.ndarray]:
+    """Two layers; the density is Gardner's (kg/m^3)."""
+    v = np.full(case.shape, SLOW)
     v[case.interface :] = FAST
-    return Problem(v, _amplitudes(case, dtype), _sources(case), _receivers(case))
+    rho = 310 * v**0.25
+    mu = rho * (v / RATIO) ** 2
+    values = {"v": v, "rho": rho, "lamb": rho * v**2 - 2 * mu, "mu": mu, "buoyancy": 1 / rho}
+    return {name: values[name].astype(dtype) for name in case.models}
 
 
 def ricker(frequency: float, nt: int, dt: float, peak_time: float) -> np.ndarray:

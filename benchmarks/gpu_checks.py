@@ -65,7 +65,7 @@ def check_naive(case: Case) -> dict[str, Any]:
         )  # fmt: skip
         return (out["receiver_amplitudes"] ** 2).sum()
 
-    naive = np.asarray(jax.jit(jax.grad(misfit))(problem.v))
+    naive = np.asarray(jax.jit(jax.grad(misfit))(problem.models["v"]))
     return _result("naive autodiff", case, "float64", "device", "none", naive, gradient(case, "float64"), ROUNDING)
 
 

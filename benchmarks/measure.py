@@ -30,7 +30,7 @@ def parser(description: str, modes: Sequence[str], codecs: Sequence[str]) -> arg
     p.add_argument("--storage", choices=modes, default=modes[0], help="where the gradient's wavefields are kept")
     p.add_argument("--compression", choices=codecs, default="none", help="how they are compressed")
     p.add_argument("--storage-path", default=".", help="directory for --storage disk (default: the working directory)")
-    p.add_argument("--save", type=Path, help=".npz for the record and the gradient of the last run")
+    p.add_argument("--save", type=Path, help=".npz for the record and the gradients of the last run")
     return p
 
 
@@ -60,7 +60,7 @@ def run(
     """Warms ``call`` up, times it, saves its result and prints the line of JSON.
 
     Args:
-        call: Runs the task to its end and returns the record and, for a gradient, the gradient.
+        call: Runs the task to its end and returns the record and, for a gradient, those of the models.
         arguments: The worker's command line.
         after: Called once the timed runs are over; what it returns goes into the line, as the device's peak memory.
         to_numpy: Makes a NumPy array of one that ``call`` returned.
@@ -76,7 +76,7 @@ def run(
         cpu_times.append(cpu_seconds)
     rss = peak_rss()
     later = after()
-    arrays = dict(zip(("record", "gradient"), map(to_numpy, result), strict=False))
+    arrays = dict(zip(CASES[arguments.case].results, map(to_numpy, result), strict=False))
     if arguments.save:
         np.savez(arguments.save, **arrays)
     median = statistics.median(times)

@@ -127,7 +127,7 @@ def _misfit(name: str, spread: bool) -> tuple[Callable[..., Any], tuple[Any, ...
         total = jnp.sum(out.receiver_amplitudes**2)
         return jax.lax.psum(total, "shots") if spread else total
 
-    inputs = tuple(map(jnp.asarray, (problem.v, problem.amplitudes, problem.sources, problem.receivers)))
+    inputs = tuple(map(jnp.asarray, (problem.models["v"], problem.amplitudes, problem.sources, problem.receivers)))
     if not spread:
         return misfit, inputs
     mesh, shots = Mesh(jax.devices(), ("shots",)), P("shots")

@@ -31,33 +31,34 @@ def main() -> None:
 
 def task(case: Case, problem: Problem, arguments: argparse.Namespace) -> Callable[[], tuple[torch.Tensor, ...]]:
     """The call to be timed, to the end of its run."""
-    v, amplitudes, sources, receivers = (
-        torch.from_numpy(x).to(arguments.device)
-        for x in (problem.v, problem.amplitudes, problem.sources, problem.receivers)
-    )
+    models = [torch.from_numpy(x).to(arguments.device) for x in problem.models.values()]
+    points = {
+        f"{name}{case.suffix}": torch.from_numpy(x).to(arguments.device)
+        for name, x in (("source_amplitudes", problem.amplitudes), ("source_locations", problem.sources),
+                        ("receiver_locations", problem.receivers))
+    }  # fmt: skip
     wait = torch.cuda.synchronize if arguments.device == "cuda" else lambda: None
 
-    def record(v: torch.Tensor) -> torch.Tensor:
-        out = deepwave.scalar(
-            v, SPACING, DT, source_amplitudes=amplitudes, source_locations=sources, receiver_locations=receivers,
-            accuracy=case.accuracy, pml_width=case.pml_width, pml_freq=FREQUENCY, max_vel=FAST,
-            storage=storage(arguments),
+    def record(models: list[torch.Tensor]) -> torch.Tensor:
+        out = getattr(deepwave, case.equation)(
+            *models, SPACING, DT, **points, accuracy=case.accuracy, pml_width=case.pml_width, pml_freq=FREQUENCY,
+            max_vel=FAST, storage=storage(arguments),
         )  # fmt: skip
         assert out.info.step_ratio == 1, "a case must not be divided into sub-steps, or rates count half of the work"
-        return out.receiver_amplitudes
+        return getattr(out, f"receiver_amplitudes{case.suffix}")
 
     def forward() -> tuple[torch.Tensor, ...]:
         with torch.no_grad():
-            data = record(v)
+            data = record(models)
         wait()
         return (data,)
 
     def gradient() -> tuple[torch.Tensor, ...]:
-        model = v.clone().requires_grad_()
-        data = record(model)
+        followed = [model.clone().requires_grad_() for model in models]
+        data = record(followed)
         (data**2).sum().backward()
         wait()
-        return data.detach(), model.grad
+        return data.detach(), *(model.grad for model in followed)
 
     return forward if arguments.task == "forward" else gradient
 
@@ -73,8 +74,8 @@ def bytes_stored(case: Case, arguments: argparse.Namespace) -> int:
     if arguments.task == "forward":
         return 0
     estimate = deepwave.estimate_memory(
-        "scalar", case.shape, case.nt, case.n_shots, getattr(torch, arguments.dtype), accuracy=case.accuracy,
-        pml_width=case.pml_width, storage=storage(arguments), models_requiring_grad=["v"],
+        case.equation, case.shape, case.nt, case.n_shots, getattr(torch, arguments.dtype), accuracy=case.accuracy,
+        pml_width=case.pml_width, storage=storage(arguments), models_requiring_grad=list(case.models),
     )  # fmt: skip
     return int(estimate["backward_storage_bytes"])
 

@@ -11,6 +11,7 @@ from cases import CASES, DT, FAST, FREQUENCY, SPACING, Case, build
 
 import jaxwave
 from jaxwave.boundary import Grid
+from jaxwave.equations.registry import EQUATIONS
 from jaxwave.storage.codecs import as_codec, stored_bytes
 
 MODES, CODECS = ("device", "cpu", "disk"), ("none", "int8", "bf16", "f16")
@@ -40,8 +41,8 @@ def main() -> None:
 
 def program(
     case: Case, task: str, dtype: str = "float32", storage: str = "device", compression: str = "none", path: str = "."
-) -> tuple[Any, tuple[jax.Array, jax.Array]]:
-    """A jitted function that returns the record and, for the task "gradient", the gradient; and its inputs.
+) -> tuple[Any, tuple[dict[str, jax.Array], jax.Array]]:
+    """A jitted function that returns the record and, for the task "gradient", those of the models; and its inputs.
 
     Args:
         case: The problem.
@@ -52,26 +53,27 @@ def program(
     """
     problem = build(case, dtype)
 
-    def record(v: jax.Array, amplitudes: jax.Array) -> tuple[jax.Array]:
-        out = jaxwave.scalar(
-            v, SPACING, DT, source_amplitudes=amplitudes, source_locations=problem.sources,
-            receiver_locations=problem.receivers, accuracy=case.accuracy, pml_width=case.pml_width, pml_freq=FREQUENCY,
-            max_vel=FAST, storage_mode=storage, storage_path=path,
-            storage_compression=False if compression == "none" else compression,
+    def record(models: dict[str, jax.Array], amplitudes: jax.Array) -> tuple[jax.Array]:
+        points = {"source_amplitudes": amplitudes, "source_locations": problem.sources,
+                  "receiver_locations": problem.receivers}  # fmt: skip
+        out = getattr(jaxwave, case.equation)(
+            **models, grid_spacing=SPACING, dt=DT, **{f"{name}{case.suffix}": x for name, x in points.items()},
+            accuracy=case.accuracy, pml_width=case.pml_width, pml_freq=FREQUENCY, max_vel=FAST, storage_mode=storage,
+            storage_path=path, storage_compression=False if compression == "none" else compression,
         )  # fmt: skip
         assert out.info.step_ratio == 1, "a case must not be divided into sub-steps, or rates count half of the work"
-        return (out.receiver_amplitudes,)
+        return (getattr(out, f"receiver_amplitudes{case.suffix}"),)
 
-    def misfit(v: jax.Array, amplitudes: jax.Array) -> tuple[jax.Array, jax.Array]:
-        (data,) = record(v, amplitudes)
+    def misfit(models: dict[str, jax.Array], amplitudes: jax.Array) -> tuple[jax.Array, jax.Array]:
+        (data,) = record(models, amplitudes)
         return (data**2).sum(), data
 
-    def gradient(v: jax.Array, amplitudes: jax.Array) -> tuple[jax.Array, jax.Array]:
-        (_, data), dv = jax.value_and_grad(misfit, has_aux=True)(v, amplitudes)
-        return data, dv
+    def gradient(models: dict[str, jax.Array], amplitudes: jax.Array) -> tuple[jax.Array, ...]:
+        (_, data), found = jax.value_and_grad(misfit, has_aux=True)(models, amplitudes)
+        return data, *(found[name] for name in case.models)
 
     function = {"forward": record, "gradient": gradient}[task]
-    inputs = (jnp.asarray(problem.v), jnp.asarray(problem.amplitudes))
+    inputs = (jax.tree.map(jnp.asarray, problem.models), jnp.asarray(problem.amplitudes))
     return jax.jit(function, compiler_options=jaxwave.compiler_options() or None), inputs
 
 
@@ -79,7 +81,8 @@ def bytes_stored(case: Case, dtype: str = "float32", compression: str = "none") 
     """Bytes of the history that a gradient keeps."""
     grid = Grid(case.shape, (SPACING,) * case.ndim, case.accuracy, (case.pml_width,) * (2 * case.ndim))
     codec = as_codec(False if compression == "none" else compression)
-    return case.nt * stored_bytes(codec, (case.n_shots, *grid.padded), dtype)
+    terms = len(EQUATIONS[case.equation](grid).slots)
+    return terms * case.nt * stored_bytes(codec, (case.n_shots, *grid.padded), dtype)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def prepare(setup: Setup, arrays: dict[str, Any]):
         "receivers": {kind: found.cells for kind, found in receivers.items()},
     }
     weights = jnp.concatenate([_no_points(setup, dtype), *(found.weight for found in receivers.values())], axis=1)
-    return m, operands, weights, _injected(setup, m, arrays["amplitudes"], sources, dtype), _first_state(setup, arrays)
+    state = setup.equation.confine(m, _first_state(setup, arrays))
+    return m, operands, weights, _injected(setup, m, arrays["amplitudes"], sources, dtype), state
 
 
 def _on_interior(setup: Setup, model: jax.Array) -> jax.Array:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxwave.equations import points
+
 
 def vpvsrho_to_lambmubuoyancy(vp: ArrayLike, vs: ArrayLike, rho: ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Lame's parameters and buoyancy of an isotropic medium, from its speeds and density.
@@ -17,10 +19,10 @@ def vpvsrho_to_lambmubuoyancy(vp: ArrayLike, vs: ArrayLike, rho: ArrayLike) -> t
     Args:
         vp: Speed of P waves (m/s), of any shape.
         vs: Speed of S waves (m/s), 0 in a fluid.
-        rho: Density (kg/m^3).
+        rho: Density (kg/m^3), 0 in vacuum.
 
     Returns:
-        ``lamb`` (Pa), ``mu`` (Pa) and ``buoyancy`` (m^3/kg).
+        ``lamb`` (Pa), ``mu`` (Pa), all three 0 in vacuum, and ``buoyancy`` (m^3/kg).
 
     Example:
         >>> [round(float(x), 6) for x in vpvsrho_to_lambmubuoyancy(2000.0, 1000.0, 2000.0)]
@@ -28,7 +30,7 @@ def vpvsrho_to_lambmubuoyancy(vp: ArrayLike, vs: ArrayLike, rho: ArrayLike) -> t
     """
     vp, vs, rho = (jnp.asarray(x) for x in (vp, vs, rho))
     mu = rho * vs**2
-    return rho * vp**2 - 2 * mu, mu, 1 / rho
+    return rho * vp**2 - 2 * mu, mu, points.divide(1, rho)
 
 
 def lambmubuoyancy_to_vpvsrho(
@@ -43,10 +45,10 @@ def lambmubuoyancy_to_vpvsrho(
     Args:
         lamb: First parameter (Pa), of any shape.
         mu: Second parameter (Pa), 0 in a fluid. The derivative of ``vs`` with respect to it is 0 there.
-        buoyancy: 1 / density (m^3/kg).
+        buoyancy: 1 / density (m^3/kg), 0 in vacuum.
 
     Returns:
-        ``vp`` (m/s), ``vs`` (m/s) and ``rho`` (kg/m^3).
+        ``vp`` (m/s), ``vs`` (m/s) and ``rho`` (kg/m^3), 0 in vacuum.
 
     Example:
         >>> [round(float(x)) for x in lambmubuoyancy_to_vpvsrho(4e9, 2e9, 0.0005)]
@@ -54,5 +56,7 @@ def lambmubuoyancy_to_vpvsrho(
     """
     lamb, mu, buoyancy = (jnp.asarray(x) for x in (lamb, mu, buoyancy))
     solid = mu > 0
-    vs = jnp.where(solid, jnp.sqrt(jnp.where(solid, mu, 1) * buoyancy), 0)
-    return jnp.sqrt((lamb + 2 * mu) * buoyancy), vs, 1 / buoyancy
+    vs = jnp.where(solid, jnp.sqrt(jnp.where(solid, mu * buoyancy, 1)), 0)
+    filled = buoyancy != 0
+    vp = jnp.where(filled, jnp.sqrt(jnp.where(filled, (lamb + 2 * mu) * buoyancy, 1)), 0)
+    return vp, vs, points.divide(1, buoyancy)

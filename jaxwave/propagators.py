@@ -182,7 +182,8 @@ def acoustic(
 
     Args:
         v: Wave speed [*cells] (m/s), or one model per shot [shot, *cells], in 1, 2 or 3 dimensions. Float32 or float64.
-        rho: Density (kg/m^3), the same. Between cells it is the mean of the two.
+        rho: Density (kg/m^3), the same. Between cells it is the mean of the two. 0 in vacuum, where nothing moves and
+            no derivative is taken: its border is a free surface of any shape, in steps of cells.
         grid_spacing: Cell size (metres), one number or one per axis.
         dt: Time step of sources and records (seconds). Above the stability limit each is divided into sub-steps.
         sources: Amplitudes and locations by kind, as ``{"p": (amplitudes, locations), "x": ...}``: the same as the
@@ -316,7 +317,9 @@ def elastic(
             or float64.
         mu: Lame's second parameter, the shear modulus (Pa), the same; 0 in a fluid. Between four cells it is their
             harmonic mean.
-        buoyancy: 1 / density (m^3/kg), the same. Between two cells the density is their mean.
+        buoyancy: 1 / density (m^3/kg), the same. Between two cells the density is their mean. Cells whose ``lamb``,
+            ``mu`` and ``buoyancy`` are all 0 are vacuum, where nothing moves and no derivative is taken: their border
+            is a free surface of any shape, in steps of cells.
         grid_spacing: Cell size (metres), one number or one per axis.
         dt: Time step of sources and records (seconds). Above the stability limit each is divided into sub-steps.
         sources: Amplitudes and locations by kind, as ``{"p": (amplitudes, locations), "x": ...}``: the same as the

@@ -12,7 +12,8 @@ earlier. With D the staggered difference, the layers' profiles a and b_ (zero ou
 
 The terms of the coefficients are -(D_i p + psi'_i) for B_i and -sum(D_i v'_i + phi'_i) for K. Between cells the density
 is the arithmetic mean of its two neighbours (Moczo et al., 2002), so the buoyancy is 2 / (rho_1 + rho_2). Beyond a face
-the pressure is zero, and there is a velocity between the last cell and that zero.
+the pressure is zero, and there is a velocity between the last cell and that zero. In vacuum, cells of rho = 0, K is
+zero, and so is B between two of them: a free surface of any shape, in steps of cells.
 
 With the adjoint scaled by the coefficients, P = K times the cotangent of p and U = B times that of v, its recursion has
 the same updates, in reverse:
@@ -38,6 +39,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxwave.boundary import Grid, Memory
 from jaxwave.equations import points, staggered
@@ -72,7 +74,7 @@ class AcousticEquation:
     grid: Grid
 
     dimensions = (1, 2, 3)
-    models = MappingProxyType({"v": "positive", "rho": "positive"})
+    models = MappingProxyType({"v": "positive", "rho": "not negative"})
     memory_names = ("psi", "phi")
     levels = 1
 
@@ -94,11 +96,14 @@ class AcousticEquation:
         """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
         ndim = len(spacing)
         v, rho = (x if x.ndim > ndim else x[None] for x in (values["v"], values["rho"]))
+        if not rho.any():
+            raise ValueError("`rho` is 0 everywhere: there is nothing but vacuum")
         buoyancy = [staggered.buoyancy_between(rho, axis) for axis in range(ndim)]
-        return staggered.limiting_speed(float(v.max()), rho * v**2, buoyancy, spacing, accuracy)
+        largest = float(np.where(rho > 0, v, 0).max())
+        return staggered.limiting_speed(largest, rho * v**2, buoyancy, spacing, accuracy)
 
     def coefficients(self, models, dt):
-        grid, rho = self.grid, models["rho"]
+        grid, rho = self.grid, jnp.where(models["rho"] > 0, models["rho"], 0)  # no derivative where it is 0
         stiffness = grid.to_padded(dt * rho * models["v"] ** 2)
         axes = range(grid.ndim)
         buoyancy = (grid.to_padded(dt * staggered.buoyancy_between(rho, i), unit(grid.ndim, i)) for i in axes)
@@ -127,6 +132,9 @@ class AcousticEquation:
             tuple(slab for d, memory in zip(derivatives, memories, strict=True) for slab in d.without_row(memory))
             for derivatives, memories in ((self._gradient, x.psi), (self._divergence, x.phi))
         )
+
+    def confine(self, m, x):
+        return x._replace(p=points.where_moved(x.p, m[0]), v=tuple(map(points.where_moved, x.v, m[1:])))
 
     # ---- geometry ----
 

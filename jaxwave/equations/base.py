@@ -91,6 +91,9 @@ class Equation(Protocol):
     def unpack(self, x: State) -> tuple[tuple[jax.Array, ...], tuple[tuple[jax.Array, ...], ...]]:
         """The inverse of ``pack``."""
 
+    def confine(self, m: Coefficients, x: State) -> State:
+        """A first state without values that no step can change, because their coefficient is zero (vacuum)."""
+
     # ---- for the time loop ----
 
     def step(

@@ -15,7 +15,9 @@ on along i, and half a time step earlier. Every derivative D has the memory of t
 
 The terms of the coefficients are g_i for B_i, sum(e) for L, every e_k for M and e_ij for M_ij. Between cells the
 density is the arithmetic mean of its neighbours, and mu the harmonic mean of the four around a point, zero if one of
-them is a fluid (Moczo et al., 2002). Beyond a face the stress is zero.
+them is a fluid (Moczo et al., 2002). Beyond a face the stress is zero. Vacuum has lamb = mu = b = 0 and no mass: beside
+it B is that of half a cell, and between two of its cells zero. So its border is a free surface of any shape, in steps
+of cells (Bohlen and Saenger, 2006; Zeng et al., 2012).
 
 In the adjoint the cotangents T of the stresses are carried as they are, because a fluid has no inverse of M, and
 multiplied by the coefficients once a step; those of the velocities are scaled, U_i = B_i times the cotangent of v_i.
@@ -24,7 +26,10 @@ References:
     J. Virieux, "P-SV wave propagation in heterogeneous media: velocity-stress finite-difference method", Geophysics 51
     (1986); A. R. Levander, "Fourth-order finite-difference P-SV seismograms", Geophysics 53 (1988); P. Moczo et al.,
     "3D heterogeneous staggered-grid finite-difference modeling of seismic motion with volume harmonic and arithmetic
-    averaging of elastic moduli and densities", Bull. Seism. Soc. Am. 92 (2002).
+    averaging of elastic moduli and densities", Bull. Seism. Soc. Am. 92 (2002); T. Bohlen and E. H. Saenger, "Accuracy
+    of heterogeneous staggered-grid finite-difference modeling of Rayleigh waves", Geophysics 71 (2006); C. Zeng et al.,
+    "An improved vacuum formulation for 2D finite-difference modeling of Rayleigh waves including surface topography and
+    internal discontinuities", Geophysics 77 (2012).
 """
 
 from __future__ import annotations
@@ -72,7 +77,7 @@ class ElasticEquation:
     grid: Grid
 
     dimensions = (2, 3)
-    models = MappingProxyType({"lamb": "finite", "mu": "not negative", "buoyancy": "positive"})
+    models = MappingProxyType({"lamb": "finite", "mu": "not negative", "buoyancy": "not negative"})
     memory_names = ("psi", "phi")
     levels = 1
 
@@ -96,22 +101,35 @@ class ElasticEquation:
         """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
         ndim = len(spacing)
         lamb, mu, b = (values[k] if values[k].ndim > ndim else values[k][None] for k in ("lamb", "mu", "buoyancy"))
-        stiffness = lamb + 2 * mu
-        if not (stiffness > 0).all():
-            raise ValueError(f"`lamb` + 2 `mu` must be positive; got {stiffness.min():g}")
-        between = [staggered.buoyancy_between(1 / b, axis) for axis in range(ndim)]
+        stiffness, vacuum = lamb + 2 * mu, b == 0
+        if vacuum.all():
+            raise ValueError("`buoyancy` is 0 everywhere: there is nothing but vacuum")
+        if (vacuum & ((lamb != 0) | (mu != 0))).any():
+            raise ValueError(
+                "`buoyancy` is 0 in cells whose `lamb` or `mu` is not; only vacuum has no buoyancy, and there all "
+                "three are 0"
+            )
+        if not (vacuum | (stiffness > 0)).all():
+            raise ValueError(
+                f"`lamb` + 2 `mu` must be positive, or 0 together with `buoyancy` (vacuum); got {stiffness.min():g}"
+            )
+        between = [staggered.buoyancy_between(points.divide(1, b, np), axis) for axis in range(ndim)]
         largest = float(np.sqrt((stiffness * b).max()))
         return staggered.limiting_speed(largest, stiffness, between, spacing, accuracy)
 
     def coefficients(self, models, dt):
         grid, ndim = self.grid, self.grid.ndim
-        lamb, mu, rho = models["lamb"], models["mu"], 1 / models["buoyancy"]
+        b = models["buoyancy"]
+        lamb, mu = (jnp.where(b > 0, models[name], 0) for name in ("lamb", "mu"))  # no derivative in vacuum
+        rho = points.divide(1, b)
         shear = (grid.to_padded(dt * _mu_between(mu, i, j), unit(ndim, i, j)) for i, j in pairs(ndim))
         buoyancy = (grid.to_padded(dt * staggered.buoyancy_between(rho, i), unit(ndim, i)) for i in range(ndim))
         return (grid.to_padded(dt * lamb), grid.to_padded(2 * dt * mu), *shear, *buoyancy)
 
     def source_scale(self, m, kind, cells, dt):
-        return -dt if kind == "p" else points.at(self._split(m)[3][components(self.grid.ndim).index(kind)], cells)
+        if kind == "p":
+            return -dt * (points.at(m[0] + m[1], cells) != 0)  # nothing in vacuum
+        return points.at(self._split(m)[3][components(self.grid.ndim).index(kind)], cells)
 
     def profiles(self, dt, max_vel, pml_freq, dtype):
         return staggered.all_profiles(self.grid, dt, max_vel, pml_freq, dtype)
@@ -134,6 +152,9 @@ class ElasticEquation:
             tuple(slab for i in range(self.grid.ndim) for d in of(i) for slab in d.without_row(memories[i][d.axis]))
             for of, memories in ((self._of_stress, x.psi), (self._of_velocity, x.phi))
         )
+
+    def confine(self, m, x):
+        return x._replace(v=tuple(map(points.where_moved, x.v, self._split(m)[3])))
 
     # ---- geometry ----
 

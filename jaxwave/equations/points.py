@@ -58,10 +58,15 @@ def join(values: list[jax.Array], like: jax.Array) -> jax.Array:
     return values[0] if len(values) == 1 else jnp.concatenate(values, axis=1)
 
 
-def divide(x: jax.Array, by: jax.Array) -> jax.Array:
+def divide(x: jax.Array | float, by: jax.Array, xp=jnp) -> jax.Array:
     """x / by where ``by`` differs from zero, else zero; safe under differentiation."""
-    safe = jnp.where(by == 0, 1, by)
-    return jnp.where(by == 0, 0, x / safe)
+    safe = xp.where(by == 0, 1, by)
+    return xp.where(by == 0, 0, x / safe)
+
+
+def where_moved(x: jax.Array, c: jax.Array) -> jax.Array:
+    """x where its coefficient c differs from zero; zero elsewhere, where nothing can change it."""
+    return jnp.where(c == 0, 0, x)
 
 
 def sum_shots(gradient: jax.Array, c: jax.Array) -> jax.Array:

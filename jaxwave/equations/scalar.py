@@ -102,6 +102,9 @@ class ScalarEquation:
     def unpack(self, x: ScalarState):
         return (x.u, x.u_previous), (x.psi, x.zeta)
 
+    def confine(self, m, x):
+        return x
+
     # ---- geometry ----
 
     def term_shape(self, x: ScalarState) -> jax.ShapeDtypeStruct:

@@ -218,12 +218,17 @@ def update(field, c, g, number: int, slot: int, scatter, keep, one):
 
 
 def buoyancy_between(rho, axis: int):
-    """Buoyancy between the cells of an axis: of the arithmetic mean of the density; at a face that of its cell."""
+    """Buoyancy between the cells of an axis: of the arithmetic mean of the density; at a face that of its cell.
+
+    Zero between cells of vacuum (rho = 0). Beside one, half of the other cell's mass is moved by its stress alone.
+    """
+    xp = np if isinstance(rho, np.ndarray) else jnp
     width = [(1, 1) if a == axis + 1 else (0, 0) for a in range(rho.ndim)]
-    rho = (np if isinstance(rho, np.ndarray) else jnp).pad(rho, width, mode="edge")
+    rho = xp.pad(rho, width, mode="edge")
     n = rho.shape[axis + 1] - 1
     low, high = (rho[(slice(None),) * (axis + 1) + (slice(k, k + n),)] for k in (0, 1))
-    return 2 / (low + high)
+    empty = low + high == 0
+    return xp.where(empty, 0, 2 / xp.where(empty, 1, low + high))
 
 
 def all_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype):
