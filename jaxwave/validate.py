@@ -415,9 +415,9 @@ def positive_around(
         shot, point = (int(i) for i in np.argwhere(bad)[0])
         raise ValueError(
             f"sources of kind {kind!r} act between their cell and the next ones along axes "
-            f"{' and '.join(map(str, axes))}, where `{model}` must be positive; around cell {x[shot, point].tolist()} (shot "
-            f"{shot}, index {point}) it is not, or a face without a layer is in between ({int(bad.sum())} such sources). "
-            "Move them into the solid, or use kinds that a fluid has: 'p' or forces"
+            f"{' and '.join(map(str, axes))}, where `{model}` must be positive; around cell {x[shot, point].tolist()} "
+            f"(shot {shot}, index {point}) it is not, or a face without a layer is near ({int(bad.sum())} of them). Move "
+            "them into the solid, or use kinds that a fluid has: 'p' or forces"
         )
 
 

@@ -159,6 +159,31 @@ def run(case, arguments, **options):
         )
 
 
+def responses(case, nt=60):
+    """By kind of receiver, records [direction, kind of source, nt] of two places; with the second direction they swap.
+
+    One run with a shot for each source. The model is the same for all, and the time step needs no sub-steps.
+    """
+    models = case.models() if not case.model_per_shot else {k: x[0] for k, x in case.models().items()}
+    kinds = case.physics.source_kinds(case.ndim)
+    there, back = np.array([[1] * case.ndim, [n - 2 for n in case.shape]])
+    f = np.random.default_rng(8).standard_normal(nt)
+    shots = {"source": np.array([there, back]), "receiver": np.array([back, there])}
+    shots = {name: np.repeat(x, len(kinds), axis=0)[:, None] for name, x in shots.items()}
+    survey = {}
+    for number, kind in enumerate(kinds):
+        amplitudes = np.zeros((2, len(kinds), 1, nt))
+        amplitudes[:, number] = f
+        survey[suffixed("source_amplitudes", kind)] = amplitudes.reshape(-1, 1, nt)
+        for name, x in shots.items():
+            survey[suffixed(f"{name}_locations", kind)] = x
+    out = getattr(jaxwave, case.name)(
+        **models, grid_spacing=case.spacing, dt=case.dt / case.ratio, **survey, **{**case.settings, "pml_width": 4}
+    )
+    found = records(out)
+    return {k: np.asarray(found[suffixed("receiver_amplitudes", k)]).reshape(2, len(kinds), nt) for k in kinds}
+
+
 def expect_substeps(case):
     """The warning that a case with sub-steps must give."""
     return pytest.warns(jaxwave.SubstepWarning) if case.ratio > 1 else contextlib.nullcontext()
