@@ -67,6 +67,9 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     for name, places in (("source_locations", sources), ("receiver_locations", receivers)):
         for kind, x in places.items():
             validate.inside(_named(name, kind), x, region, ndim)
+    for kind, (model, axes) in physics.source_needs(ndim).items():
+        if kind in sources:
+            validate.positive_around(kind, sources[kind], model, models[model], axes, region, widths)
     interval = validate.whole("model_gradient_sampling_interval", a.model_gradient_sampling_interval, 1)
     validate.divides(interval, nt * step_ratio)
     resampling = _resampling(a)

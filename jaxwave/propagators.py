@@ -13,6 +13,7 @@ from jaxwave.embedding import finish, run_inputs
 from jaxwave.equations.acoustic import AcousticEquation
 from jaxwave.equations.elastic import ElasticEquation
 from jaxwave.equations.scalar import ScalarEquation
+from jaxwave.equations.staggered import tensor
 from jaxwave.observe import CallbackState
 from jaxwave.problem import Problem, describe
 from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
@@ -257,14 +258,32 @@ def elastic(
     source_amplitudes_z: ArrayLike | None = None,
     source_amplitudes_y: ArrayLike | None = None,
     source_amplitudes_x: ArrayLike | None = None,
+    source_amplitudes_zz: ArrayLike | None = None,
+    source_amplitudes_yz: ArrayLike | None = None,
+    source_amplitudes_xz: ArrayLike | None = None,
+    source_amplitudes_yy: ArrayLike | None = None,
+    source_amplitudes_xy: ArrayLike | None = None,
+    source_amplitudes_xx: ArrayLike | None = None,
     source_locations_p: ArrayLike | None = None,
     source_locations_z: ArrayLike | None = None,
     source_locations_y: ArrayLike | None = None,
     source_locations_x: ArrayLike | None = None,
+    source_locations_zz: ArrayLike | None = None,
+    source_locations_yz: ArrayLike | None = None,
+    source_locations_xz: ArrayLike | None = None,
+    source_locations_yy: ArrayLike | None = None,
+    source_locations_xy: ArrayLike | None = None,
+    source_locations_xx: ArrayLike | None = None,
     receiver_locations_p: ArrayLike | None = None,
     receiver_locations_z: ArrayLike | None = None,
     receiver_locations_y: ArrayLike | None = None,
     receiver_locations_x: ArrayLike | None = None,
+    receiver_locations_zz: ArrayLike | None = None,
+    receiver_locations_yz: ArrayLike | None = None,
+    receiver_locations_xz: ArrayLike | None = None,
+    receiver_locations_yy: ArrayLike | None = None,
+    receiver_locations_xy: ArrayLike | None = None,
+    receiver_locations_xx: ArrayLike | None = None,
     nt: int | None = None,
     accuracy: int = 4,
     pml_width: int | Sequence[int] = 20,
@@ -298,7 +317,7 @@ def elastic(
     ::
 
         v_i,t = buoyancy (sum_j ds_ij/dx_j + f_i)
-        s_ij,t = mu (dv_i/dx_j + dv_j/dx_i) + delta_ij (lamb div(v) - q)
+        s_ij,t = mu (dv_i/dx_j + dv_j/dx_i) + delta_ij lamb div(v) - q_ij
 
     On a staggered grid (:mod:`jaxwave.equations.elastic` has the scheme): normal stresses in the cells, the velocity
     along each axis half a cell after the cell of the same number, the other stresses half a cell after it along both
@@ -308,6 +327,12 @@ def elastic(
 
     Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, which is plane strain. What is not
     said here is as for :func:`scalar`.
+
+    Sources are forces and moment tensors. A moment tensor M(t) (N m; in 2-D per metre of the third axis) that acts in a
+    cell is the source q_ij = dM_ij/dt / (volume of the cell). Receivers record velocities, the pressure and the strain
+    rate e_ij = (dv_i/dx_j + dv_j/dx_i) / 2, which is what a fibre senses. Components with two different axes lie half a
+    cell after the cell along both; to have them in the middle of a cell, give a quarter to (or take the mean of) the
+    four cells that end and begin there, or use :class:`jaxwave.Hicks` with an ``offset`` of 0.5 along both axes.
 
     A model gradient stores, per step, so many arrays of the padded grid: 1 for ``lamb``, 3 (in 3-D 6) for ``mu``, 2
     (in 3-D 3) for ``buoyancy``, and no others.
@@ -325,15 +350,25 @@ def elastic(
         sources: Amplitudes and locations by kind, as ``{"p": (amplitudes, locations), "x": ...}``: the same as the
             arguments ``source_amplitudes_p``, ``source_locations_p`` and so on.
         receivers: Locations by kind, as ``{"p": locations}``: the same as ``receiver_locations_p`` and so on.
-        source_amplitudes_p: Pressure rate, q (Pa/s) [shot, source, nt]; adds -q dt to each normal stress.
+        source_amplitudes_p: Pressure rate, q (Pa/s) [shot, source, nt]; adds -q dt to each normal stress: an explosion.
         source_amplitudes_z, source_amplitudes_y, source_amplitudes_x: Force per volume, f (N/m^3), along an axis, the
             same shape; adds f dt buoyancy to the velocity.
+        source_amplitudes_zz, source_amplitudes_yy, source_amplitudes_xx: Moment rate per volume, q_ii (Pa/s), the same
+            shape; adds -q_ii dt to one normal stress.
+        source_amplitudes_yz, source_amplitudes_xz, source_amplitudes_xy: The same of the other components, q_ij = q_ji.
         source_locations_p, source_locations_z, source_locations_y, source_locations_x: Integer cells
             [shot, source, axis]. A force acts half a cell after its cell, along its axis.
+        source_locations_zz, source_locations_yz, source_locations_xz, source_locations_yy, source_locations_xy,
+            source_locations_xx: The same. A component with two different axes acts half a cell after its cell along
+            both. All four cells around that point must be solid (checked where ``mu`` is known; where it is traced,
+            such a source in a fluid does nothing), and it must not lie on a face without a layer.
         receiver_locations_p: Integer cells [shot, receiver, axis] where the pressure (Pa) is recorded: minus the mean
             of the normal stresses.
         receiver_locations_z, receiver_locations_y, receiver_locations_x: The same for the velocity (m/s) along an axis,
             recorded half a cell after the cell and dt/2 before the sample's time.
+        receiver_locations_zz, receiver_locations_yz, receiver_locations_xz, receiver_locations_yy,
+            receiver_locations_xy, receiver_locations_xx: The same for the strain rate (1/s), dt/2 before the sample's
+            time too: in the cell, or half a cell after it along both of two different axes.
         nt: Number of time steps; needed when there are no sources.
         accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
         pml_width: Cells of absorbing layer at each face: one number, or first and last of each axis. 0 makes a face
@@ -354,7 +389,8 @@ def elastic(
         storage_mode, storage_path, storage_compression: Where a model gradient keeps its wavefields.
 
     Returns:
-        An :class:`ElasticResult`, with records ``receiver_amplitudes_p``, ``_z``, ``_y`` and ``_x``.
+        An :class:`ElasticResult`, with records ``receiver_amplitudes_p``, ``_z``, ``_y``, ``_x`` and those of the
+        strain rate.
 
     Raises:
         TypeError, ValueError: If an argument is wrong; before anything runs.
@@ -368,19 +404,21 @@ def elastic(
         ...     *jaxwave.vpvsrho_to_lambmubuoyancy(vp, vs, rho), 5.0, 5e-4,
         ...     source_amplitudes_y=jaxwave.wavelets.ricker(25.0, 100, 5e-4, 0.05).reshape(1, 1, -1),
         ...     source_locations_y=[[[2, 20]]], receiver_locations_p=[[[2, 10], [2, 30]]],
-        ...     receiver_locations_x=[[[2, 10]]],
+        ...     receiver_locations_x=[[[2, 10]]], receiver_locations_xx=[[[2, 10], [2, 11]]],
         ... )
-        >>> out.receiver_amplitudes_p.shape, out.receiver_amplitudes_x.shape
-        ((1, 2, 100), (1, 1, 100))
+        >>> out.receiver_amplitudes_p.shape, out.receiver_amplitudes_x.shape, out.receiver_amplitudes_xx.shape
+        ((1, 2, 100), (1, 1, 100), (1, 2, 100))
 
     Reference:
         J. Virieux, Geophysics 51 (1986); A. R. Levander, Geophysics 53 (1988); P. Moczo et al., Bull. Seism. Soc. Am.
-        92 (2002).
+        92 (2002); moment tensors: K. Aki and P. G. Richards, Quantitative Seismology (2002), chapter 3.
     """
-    out = run(describe(ElasticEquation, **by_name(locals())))
+    problem = describe(ElasticEquation, **by_name(locals()))
+    out, asked = run(problem), problem.arrays["receivers"]
     fields = [out.wavefields.get(name) for name in ElasticState._fields[:9]]
     records = [out.records.get(kind) for kind in "pzyx"]
-    return ElasticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
+    strains = [out.records[kind] if kind in asked else None for kind in tensor(3)]
+    return ElasticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records, *strains)
 
 
 def by_name(arguments: dict[str, Any]) -> dict[str, Any]:

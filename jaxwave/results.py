@@ -178,6 +178,8 @@ class ElasticResult(NamedTuple):
         receiver_amplitudes_p: Pressure [shot, receiver, nt], minus the mean of the normal stresses; no receivers if
             none were asked for.
         receiver_amplitudes_z, receiver_amplitudes_y, receiver_amplitudes_x: Particle velocities, the same.
+        receiver_amplitudes_zz, receiver_amplitudes_yz, receiver_amplitudes_xz, receiver_amplitudes_yy,
+            receiver_amplitudes_xy, receiver_amplitudes_xx: Strain rates [shot, receiver, nt]; None if not asked for.
     """
 
     vz_0: jax.Array | None
@@ -197,6 +199,12 @@ class ElasticResult(NamedTuple):
     receiver_amplitudes_z: jax.Array | None
     receiver_amplitudes_y: jax.Array
     receiver_amplitudes_x: jax.Array
+    receiver_amplitudes_zz: jax.Array | None
+    receiver_amplitudes_yz: jax.Array | None
+    receiver_amplitudes_xz: jax.Array | None
+    receiver_amplitudes_yy: jax.Array | None
+    receiver_amplitudes_xy: jax.Array | None
+    receiver_amplitudes_xx: jax.Array | None
 
     @property
     def state(self) -> ElasticState:

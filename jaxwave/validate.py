@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import numbers
 import os
@@ -385,6 +386,38 @@ def inside(name: str, places: Any | None, region: Region, ndim: int) -> None:
             f"{list(region.start)} to {[n - 1 for n in region.stop]} ({int(outside.sum())} such locations). Locations "
             f"are cell numbers of the whole model, slowest axis first; use jaxwave.IGNORE_LOCATION ({IGNORE_LOCATION}) "
             "in every coordinate to skip one"
+        )
+
+
+def positive_around(
+    kind: str, places: Any, model: str, values: Any, axes: Sequence[int], region: Region, widths: Sequence[int]
+) -> None:
+    """Checks that a model, if known, is positive in the cells of sources and in the next ones along ``axes``.
+
+    The region's last cells are continued into layers of these ``widths``; where there is none there is no next cell.
+    """
+    x, values = concrete(places), concrete(values)
+    if x is None or values is None:
+        return
+    skip, last = ignored(x), np.asarray(region.stop) - 1
+    x = np.where(skip[..., None], np.asarray(region.start), x)
+    values = values if values.ndim > len(last) else values[None]
+    shot = np.arange(len(x))[:, None] % len(values)
+    bad = np.zeros(skip.shape, bool)
+    for axis in axes:
+        bad |= (x[..., axis] == last[axis]) & (widths[2 * axis + 1] == 0)
+    for step in itertools.product((0, 1), repeat=len(axes)):
+        at = x.copy()
+        at[..., axes] += step
+        bad |= ~(values[(shot, *np.moveaxis(np.minimum(at, last), -1, 0))] > 0)
+    bad &= ~skip
+    if bad.any():
+        shot, point = (int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"sources of kind {kind!r} act between their cell and the next ones along axes "
+            f"{' and '.join(map(str, axes))}, where `{model}` must be positive; around cell {x[shot, point].tolist()} "
+            f"(shot {shot}, index {point}) it is not, or a face without a layer is near ({int(bad.sum())} of them). Move "
+            "them into the solid, or use kinds that a fluid has: 'p' or forces"
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import jaxwave
 from jaxwave.equations.registry import EQUATIONS
+from jaxwave.equations.staggered import tensor
 
 SPACING = (5.0, 7.0, 6.0)
 RANGES = {  # units as in the propagators
@@ -68,9 +69,14 @@ class Case:
     def settings(self):
         return dict(accuracy=self.accuracy, pml_width=self.widths, pml_freq=25.0, max_vel=self.max_vel)
 
-    def places(self, seed, n):
+    @property
+    def counts(self):
+        """Sources and receivers of each kind; one of each where there are many kinds, so that runs take as long."""
+        return (2, 3) if len(self.physics.source_kinds(self.ndim)) < 5 else (1, 1)
+
+    def places(self, seed, n, margin=0):
         rng = np.random.default_rng(seed)
-        return np.stack([rng.integers(0, k, (self.n_shots, n)) for k in self.shape], -1)
+        return np.stack([rng.integers(0, k - margin, (self.n_shots, n)) for k in self.shape], -1)
 
     def __str__(self):
         return f"{self.name}-{self.ndim}D"
@@ -81,13 +87,14 @@ def suffixed(name, kind):
 
 
 def locations(case):
-    """Two sources and three receivers of every kind."""
+    """Sources and receivers of every kind; in the last cells no sources that need the cells beyond them."""
+    needs, (n_sources, n_receivers) = case.physics.source_needs(case.ndim), case.counts
     sources = {
-        suffixed("source_locations", kind): case.places(10 + i, 2)
+        suffixed("source_locations", kind): case.places(10 + i, n_sources, int(kind in needs))
         for i, kind in enumerate(case.physics.source_kinds(case.ndim))
     }
     receivers = {
-        suffixed("receiver_locations", kind): case.places(20 + i, 3)
+        suffixed("receiver_locations", kind): case.places(20 + i, n_receivers)
         for i, kind in enumerate(case.physics.receiver_kinds(case.ndim))
     }
     return sources, receivers
@@ -98,7 +105,7 @@ def inputs(case):
     """What can be differentiated, scaled so that sources and first state matter alike."""
     rng = np.random.default_rng(case.nt)
     amplitudes = {
-        suffixed("source_amplitudes", kind): rng.standard_normal((case.n_shots, 2, case.nt))
+        suffixed("source_amplitudes", kind): rng.standard_normal((case.n_shots, case.counts[0], case.nt))
         for kind in case.physics.source_kinds(case.ndim)
     }
     like = jax.eval_shape(lambda: run(case, {**case.models(), **amplitudes}).state)
@@ -126,6 +133,8 @@ def source_size(case, name):
         return 0.3 / (2000 * case.dt) ** 2
     if name.endswith("_p"):
         return 1 / (1500 * 2000**2 * case.dt) if case.name == "acoustic" else 1 / case.dt
+    if name.removeprefix("source_amplitudes_") in tensor(case.ndim):
+        return 1 / case.dt
     return 1500 / (2000.0 * 1500.0 * case.dt)
 
 
@@ -148,6 +157,31 @@ def run(case, arguments, **options):
         return getattr(jaxwave, case.name)(
             grid_spacing=case.spacing, dt=case.dt, **arguments, **given, **receivers, **settings
         )
+
+
+def responses(case, nt=60):
+    """By kind of receiver, records [direction, kind of source, nt] of two places; with the second direction they swap.
+
+    One run with a shot for each source. The model is the same for all, and the time step needs no sub-steps.
+    """
+    models = case.models() if not case.model_per_shot else {k: x[0] for k, x in case.models().items()}
+    kinds = case.physics.source_kinds(case.ndim)
+    there, back = np.array([[1] * case.ndim, [n - 2 for n in case.shape]])
+    f = np.random.default_rng(8).standard_normal(nt)
+    shots = {"source": np.array([there, back]), "receiver": np.array([back, there])}
+    shots = {name: np.repeat(x, len(kinds), axis=0)[:, None] for name, x in shots.items()}
+    survey = {}
+    for number, kind in enumerate(kinds):
+        amplitudes = np.zeros((2, len(kinds), 1, nt))
+        amplitudes[:, number] = f
+        survey[suffixed("source_amplitudes", kind)] = amplitudes.reshape(-1, 1, nt)
+        for name, x in shots.items():
+            survey[suffixed(f"{name}_locations", kind)] = x
+    out = getattr(jaxwave, case.name)(
+        **models, grid_spacing=case.spacing, dt=case.dt / case.ratio, **survey, **{**case.settings, "pml_width": 4}
+    )
+    found = records(out)
+    return {k: np.asarray(found[suffixed("receiver_amplitudes", k)]).reshape(2, len(kinds), nt) for k in kinds}
 
 
 def expect_substeps(case):

@@ -212,8 +212,43 @@ def stokes(rate, place, component: int, alpha: float, beta: float, rho: float, t
     return ((3 * along - unit[..., None]) / r**3 * near + far / r) / (4 * np.pi * rho)
 
 
+def moment(rates, place, tensor, alpha: float, beta: float, rho: float, t: np.ndarray) -> np.ndarray:
+    """Velocity as of ``stokes``, due to a moment tensor [axis, axis] times a function of time, in 3-D.
+
+    Aki and Richards, eq. 4.29, summed over the components; ``rates`` are that function's first and second derivatives.
+    """
+    place, (rate, change) = np.asarray(place, float), rates
+    r = np.sqrt((place**2).sum(0))
+    gamma = place / r
+    drawn = np.tensordot(tensor, gamma, 1)
+    along, diagonal = gamma * (gamma * drawn).sum(0), gamma * np.trace(tensor)
+    far_p, far_s = along[..., None], (along - drawn)[..., None]
+    near = (15 * along - 3 * diagonal - 6 * drawn)[..., None]
+    middle_p, middle_s = ((6 * along - diagonal - k * drawn)[..., None] for k in (2, 3))
+    r = r[..., None]
+
+    def delayed(function, delay):
+        return np.where(t > delay, function(np.maximum(t - delay, 0)), 0)
+
+    low, high = (np.minimum(r / speed, t) for speed in (alpha, beta))
+    total = near / r**4 * _integrate(lambda s: s * rate(t[:, None] - s), low, high, 48)
+    for sign, speed, middle, far in ((1, alpha, middle_p, far_p), (-1, beta, middle_s, far_s)):
+        total = total + sign * middle / (r * speed) ** 2 * delayed(rate, r / speed)
+        total = total + sign * far / (r * speed**3) * delayed(change, r / speed)
+    return total / (4 * np.pi * rho)
+
+
 def line_force(rate, place, component: int, alpha: float, beta: float, rho: float, t: np.ndarray) -> np.ndarray:
     """The same in 2-D, for a force per length on a line: the sum of point forces along a third axis."""
+    return _line(stokes, rate, place, component, alpha, beta, rho, t)
+
+
+def line_moment(rates, place, tensor, alpha: float, beta: float, rho: float, t: np.ndarray) -> np.ndarray:
+    """As ``moment`` in 2-D, for a moment per length in the plane."""
+    return _line(moment, rates, place, np.pad(tensor, (0, 1)), alpha, beta, rho, t)
+
+
+def _line(solution, rate, place, source, alpha: float, beta: float, rho: float, t: np.ndarray) -> np.ndarray:
     reach = np.sqrt(max((alpha * t[-1]) ** 2 - sum(x**2 for x in place), 0))
     # y = r sinh q: points crowd where the line is near.
     r = math.hypot(*place)
@@ -221,7 +256,7 @@ def line_force(rate, place, component: int, alpha: float, beta: float, rho: floa
     end = math.asinh(reach / r)
     q = end / 2 * (nodes + 1)
     points = np.stack([np.full(q.shape, place[0]), np.full(q.shape, place[1]), r * np.sinh(q)])
-    each = stokes(rate, points, component, alpha, beta, rho, t)[:2]
+    each = solution(rate, points, source, alpha, beta, rho, t)[:2]
     return 2 * (each * (w * end / 2 * r * np.cosh(q))[:, None]).sum(1)
 
 

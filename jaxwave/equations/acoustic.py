@@ -92,6 +92,10 @@ class AcousticEquation:
     receiver_kinds = source_kinds
 
     @staticmethod
+    def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {}
+
+    @staticmethod
     def largest_speed(values, spacing, accuracy) -> float:
         """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
         ndim = len(spacing)

@@ -70,6 +70,12 @@ class Equation(Protocol):
         """Kinds of receivers."""
 
     @staticmethod
+    def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """For kinds of sources that some cells cannot hold: a model that must be positive in the source's cell and in
+        the next ones along some axes, and these axes.
+        """
+
+    @staticmethod
     def largest_speed(values: Mapping[str, np.ndarray], spacing: Sequence[float], accuracy: int) -> float:
         """The speed that the time step and the layers must be made for, of models whose values are known."""
 

@@ -3,21 +3,26 @@
 Continuous, with Lame's parameters lamb and mu, the buoyancy b = 1 / rho and s the stress:
 
     v_i,t  = b (sum over j of ds_ij/dx_j + f_i)
-    s_ii,t = lamb div v + 2 mu dv_i/dx_i - q          s_ij,t = mu (dv_i/dx_j + dv_j/dx_i)
+    s_ii,t = lamb div v + 2 mu dv_i/dx_i - q_ii       s_ij,t = mu (dv_i/dx_j + dv_j/dx_i) - q_ij
 
 Discrete: the normal stresses s_ii lie in the cells, s_ij half a cell on along i and j, both at times t; v_i half a cell
 on along i, and half a time step earlier. Every derivative D has the memory of the absorbing layers
 (:mod:`jaxwave.equations.staggered`). With B_i = b dt, L = lamb dt, M = 2 mu dt, M_ij = mu dt:
 
     g_i  = sum over j of D_j s_ij     v'_i  = v_i + B_i (f_i + g_i)
-    e_k  = D_k v'_k                   s'_kk = s_kk + L sum(e) + M e_k - q dt
-    e_ij = D_j v'_i + D_i v'_j        s'_ij = s_ij + M_ij e_ij
+    e_k  = D_k v'_k                   s'_kk = s_kk + L sum(e) + M e_k - q_kk dt
+    e_ij = D_j v'_i + D_i v'_j        s'_ij = s_ij + M_ij e_ij - q_ij dt
 
 The terms of the coefficients are g_i for B_i, sum(e) for L, every e_k for M and e_ij for M_ij. Between cells the
 density is the arithmetic mean of its neighbours, and mu the harmonic mean of the four around a point, zero if one of
 them is a fluid (Moczo et al., 2002). Beyond a face the stress is zero. Vacuum has lamb = mu = b = 0 and no mass: beside
 it B is that of half a cell, and between two of its cells zero. So its border is a free surface of any shape, in steps
 of cells (Bohlen and Saenger, 2006; Zeng et al., 2012).
+
+q is the rate of a moment tensor's density: a moment M(t) in one cell is q = M,t / (cell volume), and acts as the forces
+-dq/dx of its equivalent body force (Aki and Richards, 2002, section 3.3). q_ij needs mu at its place, since a stress
+that stays in a fluid would accelerate it for ever. Strain rates are recorded with the same D, without the memory of the
+layers: e_k in the cells, e_ij / 2 half a cell on along i and j, of the velocities at t - dt/2.
 
 In the adjoint the cotangents T of the stresses are carried as they are, because a fluid has no inverse of M, and
 multiplied by the coefficients once a step; those of the velocities are scaled, U_i = B_i times the cotangent of v_i.
@@ -44,7 +49,7 @@ import numpy as np
 
 from jaxwave.boundary import Grid, Memory
 from jaxwave.equations import points, staggered
-from jaxwave.equations.staggered import Derivative, components, unit
+from jaxwave.equations.staggered import Derivative, components, tensor, unit
 
 Memories = tuple[tuple[tuple[jax.Array, ...], ...], ...]
 """Memory variables ``[i][j]`` of the layers of axis j: of D_j s_ij or of D_j v_i."""
@@ -92,9 +97,13 @@ class ElasticEquation:
 
     @staticmethod
     def source_kinds(ndim: int) -> tuple[str, ...]:
-        return ("p", *components(ndim))
+        return ("p", *components(ndim), *tensor(ndim))
 
     receiver_kinds = source_kinds
+
+    @staticmethod
+    def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {kind: ("mu", axes) for kind, axes in tensor(ndim).items() if axes[0] != axes[1]}
 
     @staticmethod
     def largest_speed(values, spacing, accuracy) -> float:
@@ -127,9 +136,13 @@ class ElasticEquation:
         return (grid.to_padded(dt * lamb), grid.to_padded(2 * dt * mu), *shear, *buoyancy)
 
     def source_scale(self, m, kind, cells, dt):
-        if kind == "p":
-            return -dt * (points.at(m[0] + m[1], cells) != 0)  # nothing in vacuum
-        return points.at(self._split(m)[3][components(self.grid.ndim).index(kind)], cells)
+        lamb, mu, shears, buoyancy = self._split(m)
+        n = self.grid.ndim
+        if kind in components(n):
+            return points.at(buoyancy[components(n).index(kind)], cells)
+        axes = tensor(n).get(kind)
+        stiffness = shears[pairs(n).index(axes)] if axes in pairs(n) else lamb + mu
+        return jnp.where(points.at(stiffness, cells) == 0, 0, -dt)  # no stress in vacuum, no shear in a fluid
 
     def profiles(self, dt, max_vel, pml_freq, dtype):
         return staggered.all_profiles(self.grid, dt, max_vel, pml_freq, dtype)
@@ -196,18 +209,19 @@ class ElasticEquation:
     def step(self, m, operands, x, amplitudes, scatter, keep):
         lamb, mu, shears, buoyancy = self._split(m)
         n, one, profiles = self.grid.ndim, points.one(lamb, self.grid.halo), operands["profiles"]
-        sources = points.split(amplitudes, operands["sources"])
+        sources, names = points.split(amplitudes, operands["sources"]), components(n)
         velocities, psi, phi, moved = [], [], {}, []
+
+        def inject(field, kind):
+            return points.add(field, operands["sources"][kind], sources[kind]) if kind in sources else field
+
         for i, b in enumerate(buoyancy):
             found = [
                 d.apply(self._stress(x, i, j), x.psi[i][j], profiles, one) for j, d in enumerate(self._of_stress(i))
             ]  # fmt: skip
             number = 2 + len(shears) + i
             v, g = staggered.update(x.v[i], b, sum(g for g, _ in found), number, number + n - 1, scatter, keep, one)
-            kind = components(n)[i]
-            if kind in sources:
-                v = points.add(v, operands["sources"][kind], sources[kind])
-            velocities.append(v)
+            velocities.append(inject(v, names[i]))
             psi.append(tuple(memory for _, memory in found))
             moved.append(g)
 
@@ -225,13 +239,12 @@ class ElasticEquation:
                 normal = [s + dm[0] * terms[0] for s in normal]
             if dm[1] is not None:
                 normal = [s + dm[1] * terms[1 + k] for k, s in enumerate(normal)]
-        if "p" in sources:
-            normal = [points.add(s, operands["sources"]["p"], sources["p"]) for s in normal]
+        normal = [inject(inject(s, "p"), 2 * name) for s, name in zip(normal, names, strict=True)]
         shear, sheared = [], []
         for k, (i, j) in enumerate(pairs(n)):
             g = strain(i, j) + strain(j, i)
             s, g = staggered.update(x.shear[k], shears[k], g, 2 + k, 1 + n + k, scatter, keep, one)
-            shear.append(s)
+            shear.append(inject(s, names[j] + names[i]))
             sheared.append(g)
         kept = (div if keep[0] else None, *(ek if keep[1 + k] else None for k, ek in enumerate(e)), *sheared, *moved)
         phi = tuple(tuple(phi[i, j] for j in range(n)) for i in range(n))
@@ -242,9 +255,19 @@ class ElasticEquation:
         for kind, cells in operands["receivers"].items():
             if kind == "p":
                 found.append(sum(points.get(s, cells) for s in x.normal) / -n)
+            elif kind in tensor(n):
+                parts = self._strain_rate(kind, cells, x.v[0].dtype)
+                found.append(sum((w * points.get(x.v[i], near).reshape(w.shape)).sum(2) for i, near, w in parts))
             else:
                 found.append(points.get(x.v[components(n).index(kind)], cells))
         return points.join(found, x.v[0])
+
+    def _strain_rate(self, kind: str, cells: points.Cells, dtype):
+        """A strain rate as a sum over weighted velocities: their component, and what ``Derivative.stencil`` returns."""
+        i, j = tensor(self.grid.ndim)[kind]
+        for a, b in dict.fromkeys(((i, j), (j, i))):
+            near, weights = self._of_velocity(a)[b].stencil(cells, dtype)
+            yield a, near, weights if i == j else weights / 2
 
     # ---- adjoint ----
 
@@ -288,10 +311,12 @@ class ElasticEquation:
         return tuple(found)
 
     def _adjoint_record(self, m, operands, w, u):
-        found, buoyancy = [], self._split(m)[3]
+        found, buoyancy, stresses = [], self._split(m)[3], tensor(self.grid.ndim)
         for kind, cells in operands["sources"].items():
             if kind == "p":
                 found.append(sum(points.get(s, cells) for s in w.normal))
+            elif kind in stresses:
+                found.append(points.get(self._stress(w, *stresses[kind]), cells))
             else:
                 i = components(self.grid.ndim).index(kind)
                 found.append(points.divide(points.get(u[i], cells), points.at(buoyancy[i], cells)))
@@ -303,6 +328,10 @@ class ElasticEquation:
             cells = operands["receivers"][kind]
             if kind == "p":
                 normal = tuple(points.add(s, cells, values / -n) for s in normal)
+            elif kind in tensor(n):
+                for i, near, weights in self._strain_rate(kind, cells, values.dtype):
+                    parts = (weights * values[:, :, None]).reshape(near[0].shape)
+                    u[i] = points.add(u[i], near, points.at(buoyancy[i], near) * parts)
             else:
                 i = components(n).index(kind)
                 u[i] = points.add(u[i], cells, points.at(buoyancy[i], cells) * values)

@@ -80,6 +80,10 @@ class ScalarEquation:
     receiver_kinds = source_kinds
 
     @staticmethod
+    def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {}
+
+    @staticmethod
     def largest_speed(values, spacing, accuracy) -> float:
         return float(values["v"].max())
 

@@ -16,6 +16,7 @@ where z is minus a times the cotangent of psi, and e what the transpose is appli
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -87,6 +88,35 @@ class Derivative:
         grid, axis = self.grid, self.axis
         start, size = cells.start - origin, cells.size
         return stencils.staggered_difference(x, axis + 1, start, size, grid.accuracy, grid.spacing[axis], self.half)
+
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The derivative along its axis of the padded grid as a sparse matrix: rows, columns and weights [entry].
+
+        Entries at one place add up. Layers are left out: the derivative is that of an array, not of a stretched axis.
+        """
+        rows = np.arange(self.cells.start, self.cells.stop)
+        w = np.asarray(stencils.STAGGERED[self.grid.accuracy]) / self.grid.spacing[self.axis]
+        k = np.arange(len(w))
+        columns = [rows[:, None] + k + self.half, rows[:, None] - k + self.half - 1]
+        weights = [np.broadcast_to(sign * w, (len(rows), len(w))) for sign in (1, -1)]
+        return np.repeat(rows, 2 * len(w)), np.concatenate(columns, 1).ravel(), np.concatenate(weights, 1).ravel()
+
+    def stencil(self, cells: points.Cells, dtype) -> tuple[points.Cells, jax.Array]:
+        """The derivative at single points, as weighted values of the array that it is taken of.
+
+        Args:
+            cells: Where it is evaluated: padded cell numbers [shot, point] per axis.
+            dtype: Of the weights.
+
+        Returns:
+            The cells [shot, point * entry] of these values, the entries of a point one after the other, and their
+            weights [shot, point, entry].
+        """
+        columns, weights = _table(self)
+        row = cells[self.axis]
+        near = [jnp.repeat(c, columns.shape[1], axis=1) for c in cells]
+        near[self.axis] = jnp.asarray(columns, row.dtype)[row].reshape(row.shape[0], -1)
+        return tuple(near), jnp.asarray(weights, dtype)[row]
 
     def pad(self, x: jax.Array, cells: Range, into: Range | None = None) -> jax.Array:
         """An array over ``cells`` of the axis, padded with zeros; by default to the whole axis."""
@@ -198,6 +228,22 @@ class Derivative:
         return tuple(found)
 
 
+@functools.lru_cache(maxsize=64)
+def _table(derivative: Derivative) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and weights of a derivative's rows [padded cell, entry]: equally many each, with zeros at their end."""
+    n = derivative.grid.padded[derivative.axis]
+    rows, columns, weights = derivative.entries()
+    places, which = np.unique(rows * n + columns, return_inverse=True)
+    summed = np.bincount(which, weights)
+    places, summed = places[summed != 0], summed[summed != 0]
+    row, start = places // n, np.searchsorted(places // n, np.arange(n + 1))
+    entry = np.arange(len(places)) - start[row]
+    table = np.zeros((n, entry.max() + 1), int), np.zeros((n, entry.max() + 1))
+    for part, values in zip(table, (places % n, summed), strict=True):
+        part[row, entry] = values
+    return table
+
+
 def _over(x, y):
     """x / y of profiles, zero where y is zero."""
     return points.divide(jnp.asarray(x), jnp.asarray(y))
@@ -242,6 +288,12 @@ def all_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype):
 def components(ndim: int) -> tuple[str, ...]:
     """Names of the axes, from the slowest: the last is always x."""
     return tuple("zyx"[-ndim:])
+
+
+def tensor(ndim: int) -> dict[str, tuple[int, int]]:
+    """The components of a symmetric tensor by name, and their axes i <= j: "yy" (0, 0), "xy" (0, 1), "xx" (1, 1)."""
+    names = components(ndim)
+    return {names[j] + names[i]: (i, j) for i in range(ndim) for j in range(i, ndim)}
 
 
 def unit(ndim: int, *axes: int) -> tuple[int, ...]:
