@@ -17,9 +17,15 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 ALIGNMENT = 16
 REFLECTION = 1e-3  # theoretical reflection coefficient at normal incidence that sets the strength of the layer
+
+
+def pairs(of_faces: Sequence) -> tuple[tuple, ...]:
+    """What there is one of for each face, as one (first, last) pair per axis."""
+    return tuple(zip(of_faces[::2], of_faces[1::2], strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +89,15 @@ class Grid:
         spacing: Cell size per axis, in metres (any unit, used consistently).
         accuracy: Order of the spatial differences.
         pml_width: Cells of the layer at each face: (first, last) of axis 0, of axis 1, ...
+        kinds: What each face is, in the same order: "pml", "free", "rigid", "periodic", or None where the fields are
+            zero beyond it. Default: "pml" or None.
     """
 
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
     accuracy: int
     pml_width: tuple[int, ...]
+    kinds: tuple[str | None, ...] | None = None
 
     @property
     def ndim(self) -> int:
@@ -101,7 +110,12 @@ class Grid:
     @property
     def faces(self) -> tuple[tuple[int, int], ...]:
         """Layer widths as one (first, last) pair per axis."""
-        return tuple(zip(self.pml_width[::2], self.pml_width[1::2], strict=True))
+        return pairs(self.pml_width)
+
+    @property
+    def ends(self) -> tuple[tuple[str | None, str | None], ...]:
+        """What the faces are, as one (first, last) pair per axis."""
+        return pairs(self.kinds or tuple("pml" if width else None for width in self.pml_width))
 
     @property
     def interior(self) -> tuple[int, ...]:
@@ -128,9 +142,18 @@ class Grid:
         r = self.halo
         return [(r - o, total - n - r) for o, total, n in zip(offset, self.padded, self.interior, strict=True)]
 
-    def to_padded(self, x: jax.Array, offset: Sequence[int] | None = None) -> jax.Array:
-        """A wavefield [shot, *cells], as a user sees it, on the padded grid."""
-        return jnp.pad(x, [(0, 0), *self.margins(offset or (0,) * self.ndim)])
+    def to_padded(
+        self, x: jax.Array, offset: Sequence[int] | None = None, without: Sequence[tuple[int, int]] = ()
+    ) -> jax.Array:
+        """A wavefield [shot, *cells], as a user sees it, on the padded grid; with zeros for what it has on the faces
+        ``without``, (axis, side), which it must be offset along.
+        """
+        margins = self.margins(offset or (0,) * self.ndim)
+        for axis, side in without:
+            n, (before, after) = x.shape[axis + 1], margins[axis]
+            x = lax.slice_in_dim(x, 1 - side, n - side, axis=axis + 1)
+            margins[axis] = (before + 1 - side, after + side)
+        return jnp.pad(x, [(0, 0), *margins])
 
     def from_padded(self, x: jax.Array, offset: Sequence[int] | None = None) -> jax.Array:
         """The part of a padded wavefield that a user sees."""

@@ -103,7 +103,7 @@ def _first_state(setup: Setup, arrays: dict[str, Any]):
     dtype = next(iter(arrays["models"].values())).dtype
     zero = jnp.zeros((setup.n_shots, *geometry.padded), dtype)
     wavefields = [
-        geometry.to_padded(fields[name], offset) if name in fields else zero
+        geometry.to_padded(fields[name], offset, equation.zero_faces(name)) if name in fields else zero
         for name, offset in equation.wavefield_offsets(geometry.ndim).items()
     ]
     if memory is None:

@@ -58,12 +58,15 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     models, amplitudes, sources, receivers = (arrays[k] for k in ("models", "amplitudes", "sources", "receivers"))
 
     spacing, dt = validate.spacing(a.grid_spacing, ndim), validate.positive("dt", a.dt)
-    widths = validate.per_face("pml_width", a.pml_width, ndim)
+    kinds, widths = validate.faces(a.faces, a.pml_width, ndim, physics.plain_face)
     nt = validate.steps(a.nt, amplitudes)
     accuracy = validate.accuracy(a.accuracy)
-    max_vel = validate.speed(models, physics.models, a.max_vel, lambda x: physics.largest_speed(x, spacing, accuracy))
+    region = _region(a, next(iter(models.values())).shape[-ndim:], arrays, widths, kinds)
+    validate.room_at_faces(kinds, region.shape, accuracy)
+    max_vel = validate.speed(
+        models, physics.models, a.max_vel, lambda x: physics.largest_speed(x, spacing, accuracy, kinds)
+    )
     inner_dt, step_ratio = grid.substeps(dt, max_vel, spacing)
-    region = _region(a, next(iter(models.values())).shape[-ndim:], arrays, widths)
     for name, places in (("source_locations", sources), ("receiver_locations", receivers)):
         for kind, x in places.items():
             validate.inside(_named(name, kind), x, region, ndim)
@@ -74,7 +77,7 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     validate.divides(interval, nt * step_ratio)
     resampling = _resampling(a)
     observer = _observer(a, step_ratio, nt, dt)
-    equation = physics(Grid(region.shape, spacing, accuracy, widths))
+    equation = physics(Grid(region.shape, spacing, accuracy, widths, kinds))
     of_state = arrays["memory"] is not None
     arrays["fields"] = _checked_fields(equation, arrays["fields"], n_shots, of_state)
     arrays["memory"] = _checked_memory(equation, arrays["memory"], n_shots, models)
@@ -89,7 +92,7 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
         storage = chosen.chosen.storage
     storage = storage.resolve(inner_dt * interval, interval, equation)
     plan = Plan(equation, storage, interval, observer)
-    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, storage, chosen)
+    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, chosen)
     return Problem(setup, plan, info, arrays)
 
 
@@ -199,7 +202,7 @@ def _storage(a: SimpleNamespace) -> Storage | Auto:
     return storage
 
 
-def _region(a: SimpleNamespace, shape, arrays, widths) -> Region:
+def _region(a: SimpleNamespace, shape, arrays, widths, kinds) -> Region:
     ndim, fields = len(shape), list(arrays["fields"].values())
     validate.region_choice(a.survey_pad, a.origin, ndim, bool(fields))
     if a.origin is not None:
@@ -211,10 +214,12 @@ def _region(a: SimpleNamespace, shape, arrays, widths) -> Region:
                 f"`origin`={list(start)} and initial wavefields of shape {fields[0].shape[1:]} (layers of "
                 f"{list(widths)} cells included) cover cells to {list(region.stop)} of a model of {list(shape)}"
             )
+        validate.reaches_faces(kinds, region, shape)
         return region
     if a.survey_pad is None:
         return Region((0,) * ndim, tuple(shape))
     pads = validate.per_face("survey_pad", a.survey_pad, ndim, optional=True)
+    pads = tuple(None if kind in validate.REFLECTING else pad for kind, pad in zip(kinds, pads, strict=True))
     values = [validate.concrete(x) for k in ("sources", "receivers") for x in arrays[k].values()]
     if any(x is None for x in values):
         raise ValueError(

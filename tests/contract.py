@@ -34,6 +34,7 @@ class Case:
     model_per_shot: bool = False
     nt: int = 14
     ratio: int = 1
+    faces: tuple[str, ...] | None = None
 
     @property
     def physics(self):
@@ -45,6 +46,8 @@ class Case:
 
     @property
     def widths(self):
+        if self.faces:
+            return tuple(3 if kind == "pml" else 0 for kind in self.faces)
         return {1: (3, 4), 2: (3, 0, 0, 4), 3: (2, 0, 0, 3, 2, 0)}[self.ndim]
 
     @property
@@ -53,7 +56,7 @@ class Case:
 
     @property
     def max_vel(self):
-        return 1.01 * self.physics.largest_speed(self.models(), self.spacing, self.accuracy)
+        return 1.01 * self.physics.largest_speed(self.models(), self.spacing, self.accuracy, self.faces)
 
     @property
     def dt(self):
@@ -67,7 +70,8 @@ class Case:
 
     @property
     def settings(self):
-        return dict(accuracy=self.accuracy, pml_width=self.widths, pml_freq=25.0, max_vel=self.max_vel)
+        common = dict(accuracy=self.accuracy, pml_freq=25.0, max_vel=self.max_vel)
+        return {**common, "pml_width": self.widths, "faces": self.faces}
 
     @property
     def counts(self):
@@ -79,7 +83,7 @@ class Case:
         return np.stack([rng.integers(0, k - margin, (self.n_shots, n)) for k in self.shape], -1)
 
     def __str__(self):
-        return f"{self.name}-{self.ndim}D"
+        return "-".join([self.name, f"{self.ndim}D", *(kind[:2] for kind in self.faces or ())])
 
 
 def suffixed(name, kind):

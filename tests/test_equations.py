@@ -20,10 +20,17 @@ from jaxwave.problem import describe
 from jaxwave.rules import propagate, run_p
 
 ACCURACIES = {1: 8, 2: 4, 3: 2}
+FACES = {
+    1: [None, ("free", "rigid"), ("periodic",) * 2],
+    2: [None, ("free", "pml", "rigid", "free"), ("periodic", "periodic", "pml", "rigid")],
+    3: [None, ("rigid", "free", "periodic", "periodic", "pml", "free")],
+}
+"""None: the layers of ``Case.widths``, and plain faces."""
 CASES = [
-    Case(name, ndim, ACCURACIES[ndim], model_per_shot=ndim == 1, ratio=2 if ndim == 1 else 1)
+    Case(name, ndim, ACCURACIES[ndim], model_per_shot=ndim == 1, ratio=2 if ndim == 1 else 1, faces=faces)
     for name, physics in EQUATIONS.items()
     for ndim in physics.dimensions
+    for faces in FACES[ndim]
 ]
 
 
@@ -32,11 +39,15 @@ def marked(slow, given=CASES):
     return [pytest.param(c, marks=pytest.mark.slow) if slow(c) else c for c in given]
 
 
-# The scalar equation has tests of its own.
-cases = pytest.mark.parametrize("case", marked(lambda c: str(c) == "elastic-3D" or c.name == "scalar"), ids=str)
-most_cases = pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3 or c.name == "scalar"), ids=str)
+def at_leisure(case):
+    """The scalar equation has tests of its own. Reflecting faces run always for one equation and mix of kinds."""
+    return str(case) != "elastic-2D-fr-pm-ri-fr" if case.faces else case.name == "scalar"
+
+
+cases = pytest.mark.parametrize("case", marked(lambda c: str(c) == "elastic-3D" or at_leisure(c)), ids=str)
+most_cases = pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3 or at_leisure(c)), ids=str)
 PLANAR = [c for c in CASES if c.ndim == 2]
-planar = pytest.mark.parametrize("case", marked(lambda c: c.name == "scalar", PLANAR), ids=str)
+planar = pytest.mark.parametrize("case", marked(lambda c: c.faces or at_leisure(c), PLANAR), ids=str)
 
 
 def model_misfit(case):
@@ -115,7 +126,7 @@ def test_derivatives_equal_those_of_the_step_by_jax(case):
     reference.assert_close(*inside, 1e-11)
 
 
-@pytest.mark.parametrize("case", marked(lambda c: c.name != "acoustic" or c.ndim > 1), ids=str)
+@pytest.mark.parametrize("case", marked(lambda c: c.name != "acoustic" or c.ndim > 1 or c.faces), ids=str)
 def test_taylor_remainder_shrinks_quadratically(case):
     models, misfit = model_misfit(case)
     direction = random_like(5, models)

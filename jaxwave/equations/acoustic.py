@@ -11,9 +11,13 @@ earlier. With D the staggered difference, the layers' profiles a and b_ (zero ou
     phi'_i = b_ phi_i + a D_i v'_i       p'   = p + K q - K sum of (D_i v'_i + phi'_i)
 
 The terms of the coefficients are -(D_i p + psi'_i) for B_i and -sum(D_i v'_i + phi'_i) for K. Between cells the density
-is the arithmetic mean of its two neighbours (Moczo et al., 2002), so the buoyancy is 2 / (rho_1 + rho_2). Beyond a face
-the pressure is zero, and there is a velocity between the last cell and that zero. In vacuum, cells of rho = 0, K is
-zero, and so is B between two of them: a free surface of any shape, in steps of cells.
+is the arithmetic mean of its two neighbours (Moczo et al., 2002), so the buoyancy is 2 / (rho_1 + rho_2). In vacuum,
+cells of rho = 0, K is zero, and so is B between two of them: a free surface of any shape, in steps of cells.
+
+Along its own axis a velocity has one value more than there are cells; the first and the last lie on the faces. There
+the fields go on as mirror images: the pressure antisymmetric at a free face, symmetric at a rigid one, the velocity
+along the normal the other way round (:mod:`jaxwave.equations.closures`). A point on such a face stands for half a cell,
+w = 1/2, and a force acts on w rho. At a face that is neither, and without a layer, the pressure is zero beyond.
 
 With the adjoint scaled by the coefficients, P = K times the cotangent of p and U = B times that of v, its recursion has
 the same updates, in reverse:
@@ -41,8 +45,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxwave import boundary
 from jaxwave.boundary import Grid, Memory
-from jaxwave.equations import points, staggered
+from jaxwave.equations import closures, points, staggered
 from jaxwave.equations.staggered import Derivative, components, unit
 
 Memories = tuple[tuple[jax.Array, ...], ...]
@@ -77,6 +82,7 @@ class AcousticEquation:
     models = MappingProxyType({"v": "positive", "rho": "not negative"})
     memory_names = ("psi", "phi")
     levels = 1
+    plain_face = None
 
     # ---- for the front end ----
 
@@ -91,30 +97,35 @@ class AcousticEquation:
 
     receiver_kinds = source_kinds
 
+    def zero_faces(self, name: str) -> tuple[tuple[int, int], ...]:
+        offset = self.wavefield_offsets(self.grid.ndim)[name]
+        return staggered.zero_faces(self.grid, np.flatnonzero(offset).tolist(), ("rigid",))
+
     @staticmethod
     def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         return {}
 
     @staticmethod
-    def largest_speed(values, spacing, accuracy) -> float:
+    def largest_speed(values, spacing, accuracy, kinds=None) -> float:
         """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
         ndim = len(spacing)
         v, rho = (x if x.ndim > ndim else x[None] for x in (values["v"], values["rho"]))
         if not rho.any():
             raise ValueError("`rho` is 0 everywhere: there is nothing but vacuum")
-        buoyancy = [staggered.buoyancy_between(rho, axis) for axis in range(ndim)]
-        largest = float(np.where(rho > 0, v, 0).max())
-        return staggered.limiting_speed(largest, rho * v**2, buoyancy, spacing, accuracy)
+        ends = boundary.pairs(kinds or (None,) * 2 * ndim)
+        buoyancy = [staggered.buoyancy_between(rho, axis, ends[axis]) for axis in range(ndim)]
+        largest, found = float(np.where(rho > 0, v, 0).max()), tuple(map(closures.images, ends))
+        return staggered.limiting_speed(largest, rho * v**2, buoyancy, spacing, accuracy, found)
 
     def coefficients(self, models, dt):
         grid, rho = self.grid, jnp.where(models["rho"] > 0, models["rho"], 0)  # no derivative where it is 0
         stiffness = grid.to_padded(dt * rho * models["v"] ** 2)
-        axes = range(grid.ndim)
-        buoyancy = (grid.to_padded(dt * staggered.buoyancy_between(rho, i), unit(grid.ndim, i)) for i in axes)
-        return (stiffness, *buoyancy)
+        return (stiffness, *staggered.buoyancies(self, rho, dt))
 
     def source_scale(self, m, kind, cells, dt):
-        return points.at(m[self.source_kinds(self.grid.ndim).index(kind)], cells)
+        number = self.source_kinds(self.grid.ndim).index(kind)
+        scale = points.at(m[number], cells)
+        return scale if kind == "p" else scale / self._gradient[number - 1].weights_at(cells, scale.dtype)
 
     def profiles(self, dt, max_vel, pml_freq, dtype):
         return staggered.all_profiles(self.grid, dt, max_vel, pml_freq, dtype)
@@ -148,11 +159,14 @@ class AcousticEquation:
 
     @property
     def _gradient(self) -> tuple[Derivative, ...]:
-        return tuple(Derivative(self.grid, axis, True) for axis in range(self.grid.ndim))
+        return self._along_axes(True)
 
     @property
     def _divergence(self) -> tuple[Derivative, ...]:
-        return tuple(Derivative(self.grid, axis, False) for axis in range(self.grid.ndim))
+        return self._along_axes(False)
+
+    def _along_axes(self, half: bool) -> tuple[Derivative, ...]:
+        return tuple(Derivative(self.grid, i, half, closures.images(ends)) for i, ends in enumerate(self.grid.ends))
 
     def _by_axis(self, flat, derivatives) -> Memories:
         flat = list(flat)

@@ -46,6 +46,7 @@ class Equation(Protocol):
         levels: Time levels that a wavefield is held at: 2 in a leapfrog of second order, whose levels swap in every
             step; 1 where everything is updated in place.
         slots: For each term, the number of its coefficient.
+        plain_face: What a face without a layer is where nothing is asked for: a kind (see ``Grid.kinds``).
     """
 
     grid: Grid
@@ -54,6 +55,7 @@ class Equation(Protocol):
     memory_names: ClassVar[tuple[str, ...]]
     levels: ClassVar[int]
     slots: tuple[int, ...]
+    plain_face: ClassVar[str | None]
 
     # ---- for the front end: what a user gives and sees ----
 
@@ -69,6 +71,9 @@ class Equation(Protocol):
     def receiver_kinds(ndim: int) -> tuple[str, ...]:
         """Kinds of receivers."""
 
+    def zero_faces(self, name: str) -> tuple[tuple[int, int], ...]:
+        """The faces (axis, side) on which a wavefield, by name, stays zero. It is offset along their axes."""
+
     @staticmethod
     def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """For kinds of sources that some cells cannot hold: a model that must be positive in the source's cell and in
@@ -76,8 +81,13 @@ class Equation(Protocol):
         """
 
     @staticmethod
-    def largest_speed(values: Mapping[str, np.ndarray], spacing: Sequence[float], accuracy: int) -> float:
-        """The speed that the time step and the layers must be made for, of models whose values are known."""
+    def largest_speed(
+        values: Mapping[str, np.ndarray], spacing: Sequence[float], accuracy: int,
+        kinds: Sequence[str | None] | None = None,
+    ) -> float:  # fmt: skip
+        """The speed that the time step and the layers must be made for, of models whose values are known and faces of
+        these kinds (see ``Grid.kinds``).
+        """
 
     def coefficients(self, models: Mapping[str, jax.Array], dt: float) -> Coefficients:
         """m on the padded grid [1 or shot, *padded], from models on the interior; differentiated by JAX."""

@@ -19,6 +19,17 @@ them is a fluid (Moczo et al., 2002). Beyond a face the stress is zero. Vacuum h
 it B is that of half a cell, and between two of its cells zero. So its border is a free surface of any shape, in steps
 of cells (Bohlen and Saenger, 2006; Zeng et al., 2012).
 
+At a free face the traction vanishes, at a rigid one the velocity. The face is the outer boundary of the last cell: the
+velocity along its normal and the shear stresses across it have a value on it, the normal stresses and the other
+velocities half a cell inside. Mirror images would be wrong, because the velocities have a kink at a free face, so the
+differences have closures that make none (:mod:`jaxwave.equations.closures`):
+
+                                            free face    rigid face
+    normal stress, velocity along normal    pinned       loose
+    the other velocities, shear stresses    loose        pinned
+
+They conserve the energy in which every point on or near a face counts with its weight w. A force acts on w rho.
+
 q is the rate of a moment tensor's density: a moment M(t) in one cell is q = M,t / (cell volume), and acts as the forces
 -dq/dx of its equivalent body force (Aki and Richards, 2002, section 3.3). q_ij needs mu at its place, since a stress
 that stays in a fluid would accelerate it for ever. Strain rates are recorded with the same D, without the memory of the
@@ -47,8 +58,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxwave import boundary
 from jaxwave.boundary import Grid, Memory
-from jaxwave.equations import points, staggered
+from jaxwave.equations import closures, points, staggered
 from jaxwave.equations.staggered import Derivative, components, tensor, unit
 
 Memories = tuple[tuple[tuple[jax.Array, ...], ...], ...]
@@ -85,6 +97,7 @@ class ElasticEquation:
     models = MappingProxyType({"lamb": "finite", "mu": "not negative", "buoyancy": "not negative"})
     memory_names = ("psi", "phi")
     levels = 1
+    plain_face = "free"
 
     # ---- for the front end ----
 
@@ -101,12 +114,16 @@ class ElasticEquation:
 
     receiver_kinds = source_kinds
 
+    def zero_faces(self, name: str) -> tuple[tuple[int, int], ...]:
+        axes = np.flatnonzero(self.wavefield_offsets(self.grid.ndim)[name]).tolist()
+        return staggered.zero_faces(self.grid, axes, ("rigid",) if name.startswith("v") else ("free",))
+
     @staticmethod
     def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         return {kind: ("mu", axes) for kind, axes in tensor(ndim).items() if axes[0] != axes[1]}
 
     @staticmethod
-    def largest_speed(values, spacing, accuracy) -> float:
+    def largest_speed(values, spacing, accuracy, kinds=None) -> float:
         """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
         ndim = len(spacing)
         lamb, mu, b = (values[k] if values[k].ndim > ndim else values[k][None] for k in ("lamb", "mu", "buoyancy"))
@@ -122,24 +139,31 @@ class ElasticEquation:
             raise ValueError(
                 f"`lamb` + 2 `mu` must be positive, or 0 together with `buoyancy` (vacuum); got {stiffness.min():g}"
             )
-        between = [staggered.buoyancy_between(points.divide(1, b, np), axis) for axis in range(ndim)]
+        ends = boundary.pairs(kinds or (None,) * 2 * ndim)
+        rho = points.divide(1, b, np)
+        between = [staggered.buoyancy_between(rho, axis, ends[axis]) for axis in range(ndim)]
         largest = float(np.sqrt((stiffness * b).max()))
-        return staggered.limiting_speed(largest, stiffness, between, spacing, accuracy)
+        found = tuple(closures.elastic(pair, normal=True) for pair in ends)
+        return staggered.limiting_speed(largest, stiffness, between, spacing, accuracy, found)
 
     def coefficients(self, models, dt):
         grid, ndim = self.grid, self.grid.ndim
         b = models["buoyancy"]
         lamb, mu = (jnp.where(b > 0, models[name], 0) for name in ("lamb", "mu"))  # no derivative in vacuum
-        rho = points.divide(1, b)
-        shear = (grid.to_padded(dt * _mu_between(mu, i, j), unit(ndim, i, j)) for i, j in pairs(ndim))
-        buoyancy = (grid.to_padded(dt * staggered.buoyancy_between(rho, i), unit(ndim, i)) for i in range(ndim))
+        between = [
+            (dt * _mu_between(mu, i, j, grid.ends), unit(ndim, i, j), self.zero_faces(self._shear_name(i, j)))
+            for i, j in pairs(ndim)
+        ]
+        shear, buoyancy = (grid.to_padded(*x) for x in between), staggered.buoyancies(self, points.divide(1, b), dt)
         return (grid.to_padded(dt * lamb), grid.to_padded(2 * dt * mu), *shear, *buoyancy)
 
     def source_scale(self, m, kind, cells, dt):
         lamb, mu, shears, buoyancy = self._split(m)
         n = self.grid.ndim
         if kind in components(n):
-            return points.at(buoyancy[components(n).index(kind)], cells)
+            axis = components(n).index(kind)
+            scale = points.at(buoyancy[axis], cells)
+            return scale / self._of_stress(axis)[axis].weights_at(cells, scale.dtype)
         axes = tensor(n).get(kind)
         stiffness = shears[pairs(n).index(axes)] if axes in pairs(n) else lamb + mu
         return jnp.where(points.at(stiffness, cells) == 0, 0, -dt)  # no stress in vacuum, no shear in a fluid
@@ -183,11 +207,18 @@ class ElasticEquation:
 
     def _of_stress(self, i: int) -> tuple[Derivative, ...]:
         """D_j of s_ij, for every j."""
-        return tuple(Derivative(self.grid, j, i == j) for j in range(self.grid.ndim))
+        return tuple(Derivative(self.grid, j, i == j, self._closures(i, j)) for j in range(self.grid.ndim))
 
     def _of_velocity(self, i: int) -> tuple[Derivative, ...]:
         """D_j of v_i, for every j."""
-        return tuple(Derivative(self.grid, j, i != j) for j in range(self.grid.ndim))
+        return tuple(Derivative(self.grid, j, i != j, self._closures(i, j)) for j in range(self.grid.ndim))
+
+    def _closures(self, i: int, j: int):
+        return closures.elastic(self.grid.ends[j], normal=i == j)
+
+    def _shear_name(self, i: int, j: int) -> str:
+        names = components(self.grid.ndim)
+        return f"sigma{names[j]}{names[i]}_0"
 
     def _stress_offset(self, i: int, j: int) -> tuple[int, ...]:
         return unit(self.grid.ndim) if i == j else unit(self.grid.ndim, i, j)
@@ -386,10 +417,20 @@ def pairs(ndim: int) -> tuple[tuple[int, int], ...]:
     return tuple((i, j) for i in range(ndim) for j in range(i + 1, ndim))
 
 
-def _mu_between(mu: jax.Array, i: int, j: int) -> jax.Array:
-    """mu half a cell on along i and j: the harmonic mean of four cells; zero beside a fluid and at the faces."""
-    width = [(1, 1) if a in (i + 1, j + 1) else (0, 0) for a in range(mu.ndim)]
-    mu = jnp.pad(mu, width)
+def _mu_between(mu: jax.Array, i: int, j: int, ends) -> jax.Array:
+    """mu half a cell on along i and j: the harmonic mean of four cells, zero beside a fluid.
+
+    Beyond rigid faces the outermost cells are repeated, beyond periodic ones come those of the other end, and beyond
+    all others mu is zero; ``ends`` are the kinds of each axis's faces.
+    """
+    for axis in (i, j):
+        # Both ends at once where they are periodic, because each is padded with the other.
+        sides = [((1, 1), "wrap")]
+        if "periodic" not in ends[axis]:
+            modes = ["edge" if kind == "rigid" else "constant" for kind in ends[axis]]
+            sides = list(zip(((1, 0), (0, 1)), modes, strict=True))
+        for beyond, mode in sides:
+            mu = jnp.pad(mu, [beyond if a == axis + 1 else (0, 0) for a in range(mu.ndim)], mode=mode)
 
     def corner(di, dj):
         cut = [slice(None)] * mu.ndim

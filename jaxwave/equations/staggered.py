@@ -4,6 +4,7 @@ A wavefield that is offset along an axis has point i between the cells i and i +
 from cells to points between them (``half``) or back. The cells of the interior are [r, r + n) and the points between
 them [r - 1, r + n), one on either side of every cell, for a halo of r. Values outside are zero, which makes the two
 derivatives the negative transposes of each other: the scheme conserves energy, and the adjoint is the same stencil.
+Faces that reflect or are periodic add patches to it (:mod:`jaxwave.equations.closures`).
 
 In a layer, with the profiles a and b:
 
@@ -25,7 +26,8 @@ from jax import lax
 
 from jaxwave import boundary, stencils
 from jaxwave.boundary import Grid, Memory, Range
-from jaxwave.equations import points
+from jaxwave.equations import closures, points
+from jaxwave.equations.closures import Closure, Patch
 from jaxwave.grid import COURANT_NUMBER, critical_courant_number
 
 
@@ -50,11 +52,12 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Derivative:
-    """Derivative along ``axis``, to points between cells (``half``) or to cells."""
+    """Derivative along ``axis``, to points between cells (``half``) or to cells; ``closures`` at its two faces."""
 
     grid: Grid
     axis: int
     half: bool
+    closures: tuple[Closure, Closure] = (None, None)
 
     @property
     def cells(self) -> Range:
@@ -64,8 +67,8 @@ class Derivative:
 
     @property
     def back(self) -> Derivative:
-        """The derivative that leads back: minus the transpose."""
-        return Derivative(self.grid, self.axis, not self.half)
+        """The derivative that leads back: minus the transpose, but for the closures and their weights."""
+        return dataclasses.replace(self, half=not self.half)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -82,6 +85,49 @@ class Derivative:
     def memory(self, offset: tuple[int, ...]) -> tuple[Memory, ...]:
         """Where the memory variables live, for a derivative whose values are at ``offset``."""
         return tuple(Memory(self.axis, layer.cells, layer.cells, offset) for layer in self.layers)
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """What the closures add, on the padded grid."""
+        grid, n, h = self.grid, self.grid.interior[self.axis], int(self.half)
+        found = closures.first(grid.accuracy, self.closures, self.half, n)
+        size = grid.spacing[self.axis]
+        return tuple(Patch(p.rows, p.columns, p.matrix / size).moved(grid.halo - h, grid.halo - 1 + h) for p in found)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """w of the points between cells, along the padded axis: 1 but next to a face."""
+        n, total = self.grid.interior[self.axis], self.grid.padded[self.axis]
+        line, first = np.ones(total), self.grid.halo - 1
+        line[first : first + n + 1] = closures.weights(self.grid.accuracy, self.closures, n)
+        return line
+
+    def weights_at(self, cells, dtype) -> jax.Array:
+        """w at points of the padded grid: [shot, point]."""
+        return jnp.asarray(self.weights, dtype)[cells[self.axis]]
+
+    def dense(self) -> np.ndarray:
+        """The derivative without its layers as a matrix over the padded axis."""
+        total, columns = self.grid.padded[self.axis], self.back.cells
+        matrix, ahead = np.zeros((total, total)), int(self.half)
+        for i in range(self.cells.start, self.cells.stop):
+            for k, w in enumerate(stencils.STAGGERED[self.grid.accuracy]):
+                for j, sign in ((i + k + ahead, 1), (i - k + ahead - 1, -1)):
+                    if columns.start <= j < columns.stop:
+                        matrix[i, j] += sign * w / self.grid.spacing[self.axis]
+        for patch in self.patches:
+            matrix[patch.rows.start : patch.rows.stop, patch.columns.start : patch.columns.stop] += patch.matrix
+        return matrix
+
+    def _closed(self, d: jax.Array, x: jax.Array, transposed: bool = False) -> jax.Array:
+        """d plus what the closures make of x, or minus what their transposes do."""
+        for patch in self.patches:
+            if transposed:
+                patch = patch.transposed
+                d = d - self.pad(patch.of(x, self.axis + 1), patch.rows)
+            else:
+                d = d + self.pad(patch.of(x, self.axis + 1), patch.rows)
+        return d
 
     def difference(self, x: jax.Array, cells: Range, origin: int = 0) -> jax.Array:
         """D x at ``cells``, of an array that begins at cell ``origin``."""
@@ -154,7 +200,7 @@ class Derivative:
 
     def apply(self, x: jax.Array, memory, profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """The derivative of x on the padded grid, and the memory of its layers after the step."""
-        d = self.pad(self.difference(x, self.cells), self.cells)
+        d = self._closed(self.pad(self.difference(x, self.cells), self.cells), x)
         row, after = memory[-1] if self.rows else None, []
         slabs = self.without_row(memory)
         for psi, layer, profile in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
@@ -176,8 +222,9 @@ class Derivative:
                 z = (profile["b"] * z + profile["a"] * self._cut(e, layer.cells)) / one
                 row = self._put(row, z, layer)
                 after.append(z)
-            return back.pad(back.difference(e + row, back.cells), back.cells), (*after, row)
-        d = back.pad(back.difference(e, back.cells), back.cells)
+            d = back.pad(back.difference(e + row, back.cells), back.cells)
+            return self._closed(d, e, transposed=True), (*after, row)
+        d = self._closed(back.pad(back.difference(e, back.cells), back.cells), e, transposed=True)
         after = []
         for z, layer, profile in zip(memory, self.layers, profiles, strict=True):
             z = (profile["b_extent"] * z + profile["a_extent"] * self._cut(e, layer.extent)) / one
@@ -263,14 +310,15 @@ def update(field, c, g, number: int, slot: int, scatter, keep, one):
     return field, g if keep[slot] else None
 
 
-def buoyancy_between(rho, axis: int):
+def buoyancy_between(rho, axis: int, ends=(None, None)):
     """Buoyancy between the cells of an axis: of the arithmetic mean of the density; at a face that of its cell.
 
     Zero between cells of vacuum (rho = 0). Beside one, half of the other cell's mass is moved by its stress alone.
+    ``ends`` are the kinds of the axis's faces, which matter if they are periodic.
     """
     xp = np if isinstance(rho, np.ndarray) else jnp
     width = [(1, 1) if a == axis + 1 else (0, 0) for a in range(rho.ndim)]
-    rho = xp.pad(rho, width, mode="edge")
+    rho = xp.pad(rho, width, mode="wrap" if "periodic" in ends else "edge")
     n = rho.shape[axis + 1] - 1
     low, high = (rho[(slice(None),) * (axis + 1) + (slice(k, k + n),)] for k in (0, 1))
     empty = low + high == 0
@@ -301,34 +349,69 @@ def unit(ndim: int, *axes: int) -> tuple[int, ...]:
     return tuple(int(axis in axes) for axis in range(ndim))
 
 
-def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, accuracy: int) -> float:
+def buoyancies(equation, rho, dt: float) -> tuple[jax.Array, ...]:
+    """Buoyancy times dt between the cells of each axis on the padded grid; zero where the velocity stays zero."""
+    grid = equation.grid
+    return tuple(
+        grid.to_padded(
+            dt * buoyancy_between(rho, axis, grid.ends[axis]), unit(grid.ndim, axis), equation.zero_faces(f"v{name}_0")
+        )
+        for axis, name in enumerate(components(grid.ndim))
+    )
+
+
+def zero_faces(grid: Grid, axes, kinds) -> tuple[tuple[int, int], ...]:
+    """Faces (axis, side) on which a field that is offset along ``axes`` stays zero: those of these kinds, and the first
+    of a periodic axis, which the last one stands for.
+    """
+    return tuple(
+        (axis, side)
+        for axis in axes
+        for side, kind in enumerate(grid.ends[axis])
+        if kind in kinds or (kind == "periodic" and side == 0)
+    )
+
+
+def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, accuracy: int, ends=None) -> float:
     """The speed of a homogeneous medium that would limit the time step as this one does, or a little more.
 
-    From a bound of the largest frequency of K D^T b D by Cauchy's inequality, exact where the medium is homogeneous:
-    with the stencil's weights c and S the sum of |c|,
+    From a bound of the largest frequency of K N b W^-1 N^T by Cauchy's inequality, exact where the medium is
+    homogeneous, where N are the differences from points to cells with their closures and W the points' weights:
 
-        w^2 <= 4 S^2 max over cells of K sum over axes of mean(b) / dx^2
+        w^2 <= max over cells i of K_i sum over axes and points j of |N_ij| b_j S_j / w_j,    S_j = sum over i of |N_ij|
 
-    where the mean of b over the points that the stencil reaches is weighted by |c|.
+    Away from faces S is 2 sum(|c|) / dx, with the stencil's weights c.
 
     Args:
         stiffness: K at the cells [model, *cells].
         buoyancy: For each axis b between the cells, [model, *cells] with one value more along the axis.
         spacing: Cell size per axis.
         accuracy: Order of the differences.
+        ends: For each axis the closures of its two faces. Default: none; the medium goes on beyond them.
     """
-    weights = np.abs(stencils.STAGGERED[accuracy])
-    total = 0.0
-    for axis, (b, h) in enumerate(zip(buoyancy, spacing, strict=True)):
-        n, mean = stiffness.shape[axis + 1], 0.0
-        for k, w in enumerate(weights / weights.sum()):
-            for shift in (k + 1, -k):
-                mean = mean + w / 2 * np.take(b, np.clip(np.arange(n) + shift, 0, n), axis=axis + 1)
-        total = total + mean / h**2
-    return float(np.sqrt((stiffness * total).max() / sum(1 / h**2 for h in spacing)))
+    c, total = np.abs(stencils.STAGGERED[accuracy]), 0.0
+    ends = ends or ((None, None),) * len(spacing)
+    for axis, (b, h, pair) in enumerate(zip(buoyancy, spacing, ends, strict=True)):
+        n, along = stiffness.shape[axis + 1], axis + 1
+        line, patches = closures.bound(accuracy, pair, n)
+        y = np.moveaxis(b, along, -1) * line
+        wide = [
+            np.zeros_like(y[..., :1]) if end else y[..., cut]
+            for end, cut in zip(pair, (slice(1), slice(-1, None)), strict=True)
+        ]
+        r = len(c)
+        wide = np.concatenate([*[wide[0]] * r, y, *[wide[1]] * r], axis=-1)
+        part = sum(w * (wide[..., r + k + 1 : r + k + 1 + n] + wide[..., r - k : r - k + n]) for k, w in enumerate(c))
+        for patch in patches:
+            part[..., patch.rows.start : patch.rows.stop] += (
+                y[..., patch.columns.start : patch.columns.stop] @ patch.matrix.T
+            )
+        total = total + np.moveaxis(part, -1, along) / h**2
+    largest = (2 * c.sum()) ** 2 * sum(1 / h**2 for h in spacing)
+    return float(np.sqrt((stiffness * total).max() / largest))
 
 
-def limiting_speed(largest: float, stiffness, buoyancy, spacing, accuracy: int) -> float:
+def limiting_speed(largest: float, stiffness, buoyancy, spacing, accuracy: int, ends=None) -> float:
     """The largest speed or, if that would allow an unstable time step, the speed that allows the limit."""
     margin = COURANT_NUMBER / critical_courant_number(accuracy, staggered=True)
-    return max(largest, margin * effective_speed(stiffness, buoyancy, spacing, accuracy))
+    return max(largest, margin * effective_speed(stiffness, buoyancy, spacing, accuracy, ends))
