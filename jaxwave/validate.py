@@ -480,8 +480,8 @@ def positive_around(
         raise ValueError(
             f"sources of kind {kind!r} act between their cell and the next ones along axes "
             f"{' and '.join(map(str, axes))}, where `{model}` must be positive; around cell {x[shot, point].tolist()} "
-            f"(shot {shot}, index {point}) it is not, or a face without a layer is near ({int(bad.sum())} of them). Move "
-            "them into the solid, or use kinds that a fluid has: 'p' or forces"
+            f"(shot {shot}, index {point}) it is not, or a face without a layer is near ({int(bad.sum())} of them). "
+            "Move them into the solid, or use kinds that a fluid has: 'p' or forces"
         )
 
 

@@ -1,5 +1,7 @@
 """Moment-tensor sources and strain-rate receivers of the elastic propagator."""
 
+import re
+
 import contract
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 import reference
 from contract import Case
-from helpers import FREQ, bitwise_equal, largest, layered, wavelet
+from helpers import FREQ, bitwise_equal, largest, wavelet
 from test_acoustic_physics import derivative, injection
 from test_elastic_physics import ALPHA, BETA, RHO, homogeneous
 from test_structure import compiled, cpu_only, loop_lines, size_of
@@ -77,7 +79,7 @@ def moment_errors(ndim, h, dt, nt, n, away, accuracy=8):
 
 
 @pytest.mark.parametrize(
-    ("ndim", "n", "nt", "away"), [(2, 49, 600, (9, -6)), pytest.param(3, 33, 450, (8, 9, -6), marks=pytest.mark.slow)]
+    ("ndim", "n", "nt", "away"), [(2, 49, 600, (9, -6)), pytest.param(3, 27, 430, (6, 7, -5), marks=pytest.mark.slow)]
 )
 def test_moments_in_a_homogeneous_medium(ndim, n, nt, away):
     # As for a force: 2e-3 are found.
@@ -91,31 +93,6 @@ def test_moments_converge():
     coarse, fine = (moment_errors(2, 10.0 / k, 6e-4 / k, 300 * k, 24 * k + 1, (5 * k, -4 * k), 4) for k in (1, 2))
     assert all(a > 8 * b for a, b in zip(coarse, fine, strict=True)), (coarse, fine)
     assert max(fine) < 2e-2
-
-
-def test_strain_rate_of_a_double_couple():
-    h, dt, nt, n, away = 5.0, 3e-4, 500, 49, np.array([9, -6])
-    kinds = ("yy", "xy", "xx")
-    out = jaxwave.elastic(
-        *homogeneous((n, n)), h, dt, accuracy=8, pml_freq=FREQ, sources=in_shots(["xy"], injection(nt, dt), [24, 24]),
-        receivers=dict.fromkeys(kinds, everywhere(24 + away, 1)),
-    )  # fmt: skip
-    t, e = np.arange(nt) * dt - dt / 2, 0.05
-    wanted = {}
-    for kind in kinds:
-        place = away + half(kind, 2) - half("xy", 2)
-        # Central differences over a tenth of a cell: 1e-4 of a wave of 60 m.
-        slope = np.array(
-            [
-                (analytic("xy", 2, h, place + step, t) - analytic("xy", 2, h, place - step, t)) / (2 * e * h)
-                for step in e * np.eye(2)
-            ]
-        )
-        i, j = tensor(2)[kind]
-        wanted[kind] = (slope[i, j] + slope[j, i]) / 2
-    scale = max(map(largest, wanted.values()))
-    for kind, want in wanted.items():
-        assert largest(getattr(out, f"receiver_amplitudes_{kind}")[0, 0] - want) < 5e-3 * scale
 
 
 # ---- the discrete scheme ----
@@ -141,18 +118,20 @@ def test_equal_normal_components_are_an_explosion(ndim):
 @pytest.mark.parametrize("accuracy", [2, 4, 6, 8])
 @pytest.mark.parametrize("half_a_cell", [False, True])
 def test_rows_of_a_derivative_are_those_of_its_matrix(accuracy, half_a_cell):
-    """Applied to the identity, between layers, it gives the entries that receivers take their weights from."""
-    grid = Grid((3, 21), (5.0, 7.0), accuracy, (0, 0, 2, 3))
+    """Applied to the identity it gives the entries that receivers take their weights from, at faces too."""
+    grid = Grid((3, 21), (5.0, 7.0), accuracy, (2, 3, 0, 0))
     d = Derivative(grid, 1, half_a_cell)
     n = grid.padded[1]
     identity = jnp.broadcast_to(jnp.eye(n)[:, None, :], (n, grid.padded[0], n))
-    want = d.pad(d.difference(identity, d.cells), d.cells)[:, 0].T
+    without_layers = ((), ()), ((), ())
+    want = d.apply(identity, (), without_layers, 1)[0][:, 0].T
     dense = np.zeros((n, n))
     rows, columns, weights = d.entries()
     np.add.at(dense, (rows, columns), weights)
     np.testing.assert_array_equal(dense, want)
     x = np.random.default_rng(1).standard_normal((2, *grid.padded))
-    cells = tuple(np.array(c) for c in ([[4, 4, 5], [5, 5, 4]], [[7, 12, 22], [9, 8, 15]]))
+    first, last = d.cells.start, d.cells.stop - 1
+    cells = np.array([[4, 4, 5], [5, 5, 4]]), np.array([[first, 12, last], [last - 1, 8, first + 1]])
     near, weight = d.stencil(cells, x.dtype)
     shot = np.arange(2)[:, None]
     got = (weight * x[shot, near[0], near[1]].reshape(weight.shape)).sum(2)
@@ -222,7 +201,7 @@ def test_reciprocity_across_components(ndim):
 
 def test_between_the_cells():
     """A double couple in the middle of a cell: by interpolation, and of its four corners; strain along a fibre."""
-    h, dt, nt, n, shape = 5.0, 3e-4, 450, 49, (49, 49)
+    h, dt, nt, shape = 5.0, 3e-4, 450, (49, 49)
     f, middle = injection(nt, dt), np.array([24, 24])
     point = np.array([33.4, 17.7])
     source = jaxwave.Hicks(middle[None, None].astype(float), shape, offset=0.5)
@@ -246,8 +225,8 @@ def test_between_the_cells():
         return (up - down) / (2 * e * h)
 
     wanted = {"xx": slope(1, 1), "xy": (slope(0, 1) + slope(1, 0)) / 2}
-    # Interpolation: 1e-3. The mean of four corners: (k h)^2 / 8 along each axis, of waves of 60 m.
-    for out, limit in zip(records, (1e-2, 6e-2), strict=True):
+    # As on the grid; the mean of four corners loses (k h)^2 / 8 along each axis, of waves of 60 m and shorter.
+    for out, limit in zip(records, (4e-3, 8e-2), strict=True):
         for kind, want in wanted.items():
             got = points[kind].receiver(getattr(out, f"receiver_amplitudes_{kind}"))[0, 0]
             assert largest(got - want) < limit * max(map(largest, wanted.values()))
@@ -255,3 +234,119 @@ def test_between_the_cells():
     exact = jaxwave.Hicks([[[24.5, 24.5]]], shape, offset=0.5)
     assert exact.cells.tolist() == [[[24, 24]]]
     np.testing.assert_array_equal(exact.source(f), f)
+
+
+@pytest.mark.parametrize("name", ["acoustic", "elastic"])
+def test_part_of_a_model_is_the_model_that_was_cut_out(name):
+    """With sources and receivers of all kinds: records and derivatives, and going on from the state of a part."""
+    physics, shape, nt, start, stop = contract.EQUATIONS[name], (20, 24), 24, (5, 4), (20, 17)
+    rng = np.random.default_rng(4)
+    models = {k: rng.uniform(*contract.RANGES[k], shape) for k in physics.models}
+    kinds = physics.source_kinds(2)
+    f = {kind: rng.standard_normal((1, 1, nt)) for kind in kinds}
+    settings = dict(
+        grid_spacing=5.0, dt=4e-4, pml_width=(4, 0, 3, 5), pml_freq=FREQ,
+        max_vel=1.01 * physics.largest_speed(models, (5.0, 5.0), 4),
+    )  # fmt: skip
+
+    def run(models, moved, steps, **options):
+        places = np.array([[[9, 9]]]) - moved
+        return getattr(jaxwave, name)(
+            **models, **settings, **options, sources={k: (x[..., steps], places) for k, x in f.items()},
+            receivers=dict.fromkeys(kinds, np.array([[[12, 11], [7, 13]]]) - moved),
+        )  # fmt: skip
+
+    def part(models, steps=slice(None), **options):
+        return run(models, 0, steps, survey_pad=[2, None, 5, 3], **options)
+
+    def cut(models):
+        return run({k: x[start[0] : stop[0], start[1] : stop[1]] for k, x in models.items()}, start, slice(None))
+
+    def misfit(function, models):
+        found = contract.records(function(models))
+        return sum(jnp.sum((x / scale[name]) ** 2) for name, x in found.items())
+
+    got, want = part(models), cut(models)
+    assert (got.info.region.start, got.info.region.stop) == (start, stop)
+    assert bitwise_equal((contract.records(got), got.state), (contract.records(want), want.state))
+    assert len(contract.records(got)) == len(kinds) and all(largest(x) > 0 for x in contract.records(got).values())
+    scale = {name: largest(x) for name, x in contract.records(got).items()}
+    gradients = [jax.grad(lambda m, function=function: misfit(function, m))(models) for function in (part, cut)]
+    # The same program, but for what cuts the region out.
+    reference.assert_close(*gradients, 1e-13)
+    first = part(models, slice(0, 10))
+    rest = part(models, slice(10, None), initial_state=first.state)
+    joined = [
+        np.concatenate(x, -1) for x in zip(*(contract.records(o).values() for o in (first, rest)), strict=True)
+    ]  # fmt: skip
+    assert bitwise_equal((joined, rest.state), (list(contract.records(got).values()), got.state))
+
+
+# ---- what cannot be, and what it costs ----
+
+
+def beside_a_fluid(cell, mu=None, **options):
+    """A run with a source of kind "xy" in a model whose first five rows are fluid, and no layer at the last face."""
+    lamb, buoyancy = np.full((12, 12), RHO * (ALPHA**2 - 2 * BETA**2)), np.full((12, 12), 1 / RHO)
+    solid = np.where(np.arange(12)[:, None] < 5, 0.0, RHO * BETA**2 + 0 * lamb)
+    f = np.random.default_rng(5).standard_normal((1, 1, 20))
+    return jaxwave.elastic(
+        lamb, solid if mu is None else mu(solid), buoyancy, 5.0, 4e-4, pml_width=[4, 0, 4, 4], pml_freq=FREQ,
+        max_vel=ALPHA, source_amplitudes_xy=f, source_locations_xy=[[cell]], receiver_locations_p=[[[7, 7]]], **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", [[2, 3], [4, 3], [11, 3]])
+def test_a_moment_without_rigidity_is_refused(cell):
+    with pytest.raises(ValueError, match=r"kind 'xy' act between .* axes 0 and 1, where `mu` must be positive; around"):
+        beside_a_fluid(cell)
+    # Where mu is not known, such a source does nothing.
+    out = jax.jit(lambda one: beside_a_fluid(cell, lambda mu: one * mu))(1.0)
+    assert not np.asarray(out.receiver_amplitudes_p).any() and not np.asarray(out.sigmaxy_0).any()
+
+
+def test_a_moment_beside_layers_and_fluids():
+    for cell in ([5, 3], [10, 11], [jaxwave.IGNORE_LOCATION] * 2):
+        out = beside_a_fluid(cell)
+        assert (largest(out.receiver_amplitudes_p) > 0) == (cell[0] >= 0)
+    # One model for each shot, each with a fluid elsewhere.
+    lamb, mu, buoyancy = (np.asarray(x) for x in homogeneous((12, 12)))
+    rows = np.arange(12)[:, None]
+    mu = np.stack([np.where(rows < 5, 0, mu), np.where(rows > 6, 0, mu)])
+    given = dict(source_amplitudes_xy=np.ones((2, 1, 3)), pml_width=4, pml_freq=FREQ)
+    jaxwave.elastic(lamb, mu, buoyancy, 5.0, 4e-4, source_locations_xy=[[[8, 3]], [[3, 3]]], **given)
+    with pytest.raises(ValueError, match=r"around cell \[6, 3\] \(shot 1, index 0\) .* \(1 of them\)"):
+        jaxwave.elastic(lamb, mu, buoyancy, 5.0, 4e-4, source_locations_xy=[[[8, 3]], [[6, 3]]], **given)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("elastic", "zz"), ("elastic", "yx"), ("acoustic", "xx")])
+def test_unknown_components_are_refused(name, kind):
+    models = (np.full((9, 9), 2e9), np.full((9, 9), 1e9), np.full((9, 9), 5e-4))[: 2 if name == "acoustic" else 3]
+    with pytest.raises(ValueError, match=f"there is no receiver of kind '{kind}' in 2 dimensions; use 'p', 'y', 'x'"):
+        getattr(jaxwave, name)(*models, 5.0, 4e-4, nt=3, receivers={kind: [[[1, 1]]]}, max_vel=1e9)
+
+
+def test_only_strain_rates_that_were_asked_for_are_returned():
+    out = jaxwave.elastic(*homogeneous((9, 9)), 5.0, 4e-4, nt=3, pml_width=3, receivers={"xy": [[[1, 1], [2, 2]]]})
+    assert out.receiver_amplitudes_xy.shape == (1, 2, 3)
+    assert out.receiver_amplitudes_xx is None and out.receiver_amplitudes_zz is None
+
+
+@cpu_only
+def test_strain_rates_copy_nothing_in_the_loops():
+    shape, n, nt = (64, 70), 16, 64
+    models = tuple(np.full(shape, x, np.float32) for x in (2e9, 1e9, 5e-4))
+    kinds = ("yy", "xy", "xx")
+    survey = dict(
+        sources={k: (np.ones((1, 1, nt), np.float32), np.full((1, 1, 2), 9)) for k in kinds}, pml_width=8,
+        receivers=dict.fromkeys(kinds, np.arange(n)[None, :, None] + np.zeros((1, 1, 2), int)), pml_freq=20.0,
+        max_vel=2000.0,
+    )  # fmt: skip
+
+    def misfit(models):
+        out = jaxwave.elastic(*models, 5.0, 8e-4, **survey)
+        return sum(jnp.sum(getattr(out, f"receiver_amplitudes_{k}") ** 2) for k in kinds)
+
+    lines = loop_lines(compiled(jax.grad(misfit), models).as_text())
+    copies = [line for line in lines if re.search(r" copy\((?!%transpose)", line)]
+    assert [line.strip() for line in copies if size_of(line) >= 8 * min(shape)] == []
