@@ -28,7 +28,8 @@ differences have closures that make none (:mod:`jaxwave.equations.closures`):
     normal stress, velocity along normal    pinned       loose
     the other velocities, shear stresses    loose        pinned
 
-They conserve the energy in which every point on or near a face counts with its weight w. A force acts on w rho.
+They conserve the energy in which every point on or near a face counts with its weight w. A force acts on w rho, and
+q_ij is spread over the weights of its place.
 
 q is the rate of a moment tensor's density: a moment M(t) in one cell is q = M,t / (cell volume), and acts as the forces
 -dq/dx of its equivalent body force (Aki and Richards, 2002, section 3.3). q_ij needs mu at its place, since a stress
@@ -165,8 +166,12 @@ class ElasticEquation:
             scale = points.at(buoyancy[axis], cells)
             return scale / self._of_stress(axis)[axis].weights_at(cells, scale.dtype)
         axes = tensor(n).get(kind)
-        stiffness = shears[pairs(n).index(axes)] if axes in pairs(n) else lamb + mu
-        return jnp.where(points.at(stiffness, cells) == 0, 0, -dt)  # no stress in vacuum, no shear in a fluid
+        if axes not in pairs(n):
+            return jnp.where(points.at(lamb + mu, cells) == 0, 0, -dt)  # no stress in vacuum
+        scale = jnp.where(points.at(shears[pairs(n).index(axes)], cells) == 0, 0, -dt)  # no shear in a fluid
+        for i, j in (axes, axes[::-1]):
+            scale = scale / self._of_velocity(i)[j].weights_at(cells, shears[0].dtype)
+        return scale
 
     def profiles(self, dt, max_vel, pml_freq, dtype):
         return staggered.all_profiles(self.grid, dt, max_vel, pml_freq, dtype)

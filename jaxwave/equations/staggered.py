@@ -107,7 +107,7 @@ class Derivative:
         return jnp.asarray(self.weights, dtype)[cells[self.axis]]
 
     def dense(self) -> np.ndarray:
-        """The derivative without its layers as a matrix over the padded axis."""
+        """The derivative as a matrix over the padded axis: of an array, without the memory of layers."""
         total, columns = self.grid.padded[self.axis], self.back.cells
         matrix, ahead = np.zeros((total, total)), int(self.half)
         for i in range(self.cells.start, self.cells.stop):
@@ -134,18 +134,6 @@ class Derivative:
         grid, axis = self.grid, self.axis
         start, size = cells.start - origin, cells.size
         return stencils.staggered_difference(x, axis + 1, start, size, grid.accuracy, grid.spacing[axis], self.half)
-
-    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The derivative along its axis of the padded grid as a sparse matrix: rows, columns and weights [entry].
-
-        Entries at one place add up. Layers are left out: the derivative is that of an array, not of a stretched axis.
-        """
-        rows = np.arange(self.cells.start, self.cells.stop)
-        w = np.asarray(stencils.STAGGERED[self.grid.accuracy]) / self.grid.spacing[self.axis]
-        k = np.arange(len(w))
-        columns = [rows[:, None] + k + self.half, rows[:, None] - k + self.half - 1]
-        weights = [np.broadcast_to(sign * w, (len(rows), len(w))) for sign in (1, -1)]
-        return np.repeat(rows, 2 * len(w)), np.concatenate(columns, 1).ravel(), np.concatenate(weights, 1).ravel()
 
     def stencil(self, cells: points.Cells, dtype) -> tuple[points.Cells, jax.Array]:
         """The derivative at single points, as weighted values of the array that it is taken of.
@@ -278,17 +266,10 @@ class Derivative:
 @functools.lru_cache(maxsize=64)
 def _table(derivative: Derivative) -> tuple[np.ndarray, np.ndarray]:
     """Columns and weights of a derivative's rows [padded cell, entry]: equally many each, with zeros at their end."""
-    n = derivative.grid.padded[derivative.axis]
-    rows, columns, weights = derivative.entries()
-    places, which = np.unique(rows * n + columns, return_inverse=True)
-    summed = np.bincount(which, weights)
-    places, summed = places[summed != 0], summed[summed != 0]
-    row, start = places // n, np.searchsorted(places // n, np.arange(n + 1))
-    entry = np.arange(len(places)) - start[row]
-    table = np.zeros((n, entry.max() + 1), int), np.zeros((n, entry.max() + 1))
-    for part, values in zip(table, (places % n, summed), strict=True):
-        part[row, entry] = values
-    return table
+    matrix = derivative.dense()
+    width = int((matrix != 0).sum(axis=1).max())
+    columns = np.argsort(matrix == 0, axis=1, kind="stable")[:, :width]
+    return columns, np.take_along_axis(matrix, columns, axis=1)
 
 
 def _over(x, y):
