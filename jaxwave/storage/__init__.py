@@ -2,6 +2,7 @@
 
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, NoStorage, Storage
+from jaxwave.storage.coarse import Coarse
 from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int4, Int8, Int16, Raw, bounded
 from jaxwave.storage.errors import StorageError, StoragePathError
 from jaxwave.storage.fourier import Fourier
@@ -34,6 +35,7 @@ def stats() -> Stats:
 __all__ = [
     "Auto",
     "BFloat16",
+    "Coarse",
     "Codec",
     "DeviceStorage",
     "DiskStorage",
