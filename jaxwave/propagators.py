@@ -335,7 +335,7 @@ def elastic(
     cell is the source q_ij = dM_ij/dt / (volume of the cell). Receivers record velocities, the pressure and the strain
     rate e_ij = (dv_i/dx_j + dv_j/dx_i) / 2, which is what a fibre senses. Components with two different axes lie half a
     cell after the cell along both. :class:`jaxwave.Hicks` with an ``offset`` of 0.5 along both axes has them anywhere
-    else, also in the middle of a cell; a quarter of the amplitude at each of its four corners is the cruder way.
+    else, as in the middle of a cell; a quarter of the amplitude at each of that cell's four corners is the cruder way.
 
     A model gradient stores, per step, so many arrays of the padded grid: 1 for ``lamb``, 3 (in 3-D 6) for ``mu``, 2
     (in 3-D 3) for ``buoyancy``, and no others.
