@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from scipy import special
 
 from jaxwave.resample import downsample, upsample
 
@@ -258,6 +259,55 @@ def _line(solution, rate, place, source, alpha: float, beta: float, rho: float, 
     points = np.stack([np.full(q.shape, place[0]), np.full(q.shape, place[1]), r * np.sinh(q)])
     each = solution(rate, points, source, alpha, beta, rho, t)[:2]
     return 2 * (each * (w * end / 2 * r * np.cosh(q))[:, None]).sum(1)
+
+
+def rayleigh_speed(alpha: float, beta: float) -> float:
+    """The root c < beta of (2 - c^2/beta^2)^2 = 4 sqrt(1 - c^2/alpha^2) sqrt(1 - c^2/beta^2), by bisection."""
+    low, high = 0.5 * beta, beta * (1 - 1e-12)
+    for _ in range(80):
+        c = (low + high) / 2
+        left = (2 - (c / beta) ** 2) ** 2 - 4 * math.sqrt((1 - (c / alpha) ** 2) * (1 - (c / beta) ** 2))
+        low, high = (c, high) if left < 0 else (low, c)
+    return c
+
+
+def lamb(force, distance: float, alpha: float, beta: float, rho: float, t: np.ndarray) -> np.ndarray:
+    """Vertical velocity of the surface of a half-space due to a vertical force per length on a line of it: at
+    ``distance`` from the line, at regular times t.
+
+    Lamb's problem (H. Lamb, Phil. Trans. R. Soc. A 203, 1904; Aki and Richards, Quantitative Seismology, 2002, ch. 6).
+    With k the wavenumber, s the Laplace variable and g_c = sqrt(k^2 + s^2 / c^2) the displacement is
+
+        u(k, s) = F(s) / mu  (s/beta)^2 g_alpha / ((2 k^2 + (s/beta)^2)^2 - 4 k^2 g_alpha g_beta)
+
+    The integral over k is made to converge by taking off A / g_beta, A what u k tends to, whose integral is a Bessel
+    function; that over s = sigma + i w is a Fourier sum, damped so that its period does not wrap.
+    """
+    n, dt, mu = 4 * len(t), t[1] - t[0], rho * beta**2
+    sigma = 12 / (n * dt)
+    times = t[0] + np.arange(n) * dt
+    w = 2 * np.pi * np.fft.rfftfreq(n, dt)
+    spectrum = np.fft.rfft(force(times) * np.exp(-sigma * times) * (times > 0)) * dt
+    used = np.abs(spectrum) > 1e-9 * np.abs(spectrum).max()
+    limit = 1 / (2 * (1 - (beta / alpha) ** 2))
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    u = np.zeros(len(w), complex)
+    for i in np.flatnonzero(used):
+        s = sigma + 1j * w[i]
+        q = (s / beta) ** 2
+        # Panels that resolve the poles, sigma / beta from the real axis, and the cosine; beyond 60 k_s nothing is left.
+        end = 60 * abs(s) / beta
+        near = np.linspace(0, 2 * abs(s) / beta, 2 + int(2 * abs(s) / sigma / 2 + abs(s) / beta * distance / 2))
+        far = np.linspace(near[-1], end, 2 + int(end * distance / 4))[1:]
+        edges = np.concatenate([near, far])
+        half = np.diff(edges)[:, None] / 2
+        k = (edges[:-1, None] + half * (nodes + 1)).ravel()
+        p, b = np.sqrt(k**2 + (s / alpha) ** 2), np.sqrt(k**2 + q)
+        kernel = q * p / ((2 * k**2 + q) ** 2 - 4 * k**2 * p * b) - limit / b
+        u[i] = ((half * weights).ravel() * kernel * np.cos(k * distance)).sum()
+        u[i] += limit * special.kv(0, s * distance / beta)
+    velocity = np.fft.irfft((sigma + 1j * w) * u * spectrum, n) / dt / (np.pi * mu)
+    return (velocity * np.exp(sigma * times))[: len(t)]
 
 
 def leapfrog_in_exact_space(u_0: np.ndarray, grid_spacing, v: float, dt: float, n_steps: int):
