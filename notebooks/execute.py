@@ -8,6 +8,8 @@ need, and their outputs are written into them.
 """
 
 import argparse
+import base64
+import io
 import os
 import shutil
 import sys
@@ -18,6 +20,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
 TIMEOUT_S = 600
 """Longest time that a single cell may take, when nothing is saved."""
@@ -61,9 +64,21 @@ def main(arguments: list[str]) -> int:
 
 
 def save(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write a notebook with its outputs, without the version of Python that ran it."""
+    """Write a notebook with its outputs, without the version of Python that ran it and with smaller pictures."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = in_256_colours(output.data["image/png"])
     notebook.metadata["language_info"] = {"name": "python"}
     nbformat.write(notebook, path)
+
+
+def in_256_colours(png: str) -> str:
+    """A picture in base64, with a palette in place of full colours: about half the size, and no difference to see."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    smaller = io.BytesIO()
+    picture.save(smaller, "png", optimize=True)
+    return base64.b64encode(smaller.getvalue()).decode()
 
 
 if __name__ == "__main__":
