@@ -58,7 +58,7 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     models, amplitudes, sources, receivers = (arrays[k] for k in ("models", "amplitudes", "sources", "receivers"))
 
     spacing, dt = validate.spacing(a.grid_spacing, ndim), validate.positive("dt", a.dt)
-    kinds, widths = validate.faces(a.faces, a.pml_width, ndim, physics.plain_face)
+    kinds, widths = validate.boundary_kinds(a.boundary, a.pml_width, ndim, physics.plain_face)
     nt = validate.steps(a.nt, amplitudes)
     accuracy = validate.accuracy(a.accuracy)
     region = _region(a, next(iter(models.values())).shape[-ndim:], arrays, widths, kinds)

@@ -33,7 +33,7 @@ def scalar(
     nt: int | None = None,
     accuracy: int = 4,
     pml_width: int | Sequence[int] = 20,
-    faces: str | Sequence[str | None] | None = None,
+    boundary: str | Sequence[str | None] | None = None,
     pml_freq: float | None = None,
     max_vel: float | None = None,
     survey_pad: int | Sequence[int | None] | None = None,
@@ -71,13 +71,18 @@ def scalar(
         receiver_locations: Integer cells [shot, receiver, axis].
         nt: Number of time steps; needed when there are no sources.
         accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
-        pml_width: Cells of absorbing layer at each face: one number, or first and last of each axis. 0 makes a face
-            reflect (u = 0 beyond it). Default 20.
+        pml_width: Cells of absorbing layer at each face: one number (for all that have one), or first and last of each
+            axis. Default 20.
+        boundary: What each face is, one word or one per face in the order of ``pml_width``: "pml" (a layer), "free"
+            (u = 0 on it), "rigid" (du/dn = 0) or "periodic" (both faces of an axis). The last three
+            have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
+            ``pml_width`` is not 0, else an edge with u = 0 beyond it.
         pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v``; required
             where the values of ``v`` are not known, as under ``jit``.
         survey_pad: Uses only the part of the model within so many cells of all sources and receivers: one number, or
-            one per face, where None means to the model's edge. Default: the whole model.
+            one per face, where None means to the model's edge, as does a face that is free, rigid or periodic. Default:
+            the whole model.
         origin: First cell of the region that the initial wavefields cover (they then include its layers).
         wavefield_0: Initial wavefield [shot, *region], or with the cells of the layers. Default 0.
         wavefield_m1: The same one step of the loop earlier.
@@ -144,7 +149,7 @@ def acoustic(
     nt: int | None = None,
     accuracy: int = 4,
     pml_width: int | Sequence[int] = 20,
-    faces: str | Sequence[str | None] | None = None,
+    boundary: str | Sequence[str | None] | None = None,
     pml_freq: float | None = None,
     max_vel: float | None = None,
     survey_pad: int | Sequence[int | None] | None = None,
@@ -203,8 +208,12 @@ def acoustic(
             recorded half a cell after the cell and dt/2 before the sample's time.
         nt: Number of time steps; needed when there are no sources.
         accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
-        pml_width: Cells of absorbing layer at each face: one number, or first and last of each axis. 0 makes a face
-            reflect (p = 0 beyond it). Default 20.
+        pml_width: Cells of absorbing layer at each face: one number (for all that have one), or first and last of each
+            axis. Default 20.
+        boundary: What each face is, one word or one per face in the order of ``pml_width``: "pml" (a layer), "free"
+            (p = 0 on it), "rigid" (v = 0 across it) or "periodic" (both faces of an axis). The last three
+            have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
+            ``pml_width`` is not 0, else an edge with p = 0 beyond it.
         pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v`` (at orders
             6 and 8 up to a tenth more, where a great contrast of density needs it); required where the values of a
@@ -289,7 +298,7 @@ def elastic(
     nt: int | None = None,
     accuracy: int = 4,
     pml_width: int | Sequence[int] = 20,
-    faces: str | Sequence[str | None] | None = None,
+    boundary: str | Sequence[str | None] | None = None,
     pml_freq: float | None = None,
     max_vel: float | None = None,
     survey_pad: int | Sequence[int | None] | None = None,
@@ -374,8 +383,12 @@ def elastic(
             time too: in the cell, or half a cell after it along both of two different axes.
         nt: Number of time steps; needed when there are no sources.
         accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
-        pml_width: Cells of absorbing layer at each face: one number, or first and last of each axis. 0 makes a face
-            reflect (no stress beyond it). Default 20.
+        pml_width: Cells of absorbing layer at each face: one number (for all that have one), or first and last of each
+            axis. Default 20.
+        boundary: What each face is, one word or one per face in the order of ``pml_width``: "pml" (a layer), "free"
+            (no traction on it), "rigid" (no velocity) or "periodic" (both faces of an axis). The last three
+            have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
+            ``pml_width`` is not 0, else "free".
         pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest of P waves (at
             orders 6 and 8 up to a tenth more, where a great contrast of density needs it); required where the values

@@ -24,7 +24,7 @@ class RunInfo:
         pml_freq: Frequency that the absorbing layers were made for, in Hz.
         region: Part of the model that was used.
         pml_width: Cells of absorbing layer at each face.
-        faces: What each face is: "pml", "free", "rigid", "periodic", or None where fields are zero beyond it.
+        boundary: What each face is: "pml", "free", "rigid", "periodic", or None where fields are zero beyond it.
         storage: Where a gradient keeps its wavefields.
         storage_plan: What that was chosen from and why, under ``storage_mode="auto"``.
     """
@@ -35,7 +35,7 @@ class RunInfo:
     pml_freq: float
     region: Region
     pml_width: tuple[int, ...]
-    faces: tuple[str | None, ...]
+    boundary: tuple[str | None, ...]
     storage: Storage
     storage_plan: StoragePlan | None = None
 

@@ -302,18 +302,20 @@ REFLECTING = ("free", "rigid", "periodic")
 """Kinds of faces that stand at the model's edge and have no layer."""
 
 
-def faces(given: Any, pml_width: Any, ndim: int, plain: str | None) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
+def boundary_kinds(
+    given: Any, pml_width: Any, ndim: int, plain: str | None
+) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
     """What each face is, and how many cells its layer has; ``plain`` is what a face without one is by default."""
     words = (given,) * (2 * ndim) if given is None or isinstance(given, str) else given
     if not isinstance(words, Sequence) or len(words) != 2 * ndim:
         raise ValueError(
-            f"`faces` must be one word or {2 * ndim} of them (first and last face of each axis, slowest axis first); "
-            f"got {given!r}"
+            f"`boundary` must be one word or {2 * ndim} of them (first and last face of each axis, slowest axis "
+            f"first); got {given!r}"
         )
     known = ("pml", *REFLECTING)
     for word in words:
         if word is not None and word not in known:
-            raise ValueError(f"`faces` has {word!r}; each must be one of {', '.join(map(repr, known))}, or None")
+            raise ValueError(f"`boundary` has {word!r}; each must be one of {', '.join(map(repr, known))}, or None")
     widths = per_face("pml_width", pml_width, ndim)
     if not _is_many(pml_width):
         widths = tuple(0 if word in REFLECTING else n for word, n in zip(words, widths, strict=True))
@@ -321,14 +323,14 @@ def faces(given: Any, pml_width: Any, ndim: int, plain: str | None) -> tuple[tup
         name = f"the {_side(number % 2)} face of axis {number // 2}"
         if word in REFLECTING and width > 0:
             raise ValueError(
-                f"{name} is {word!r} in `faces` and has a layer of {width} cells in `pml_width`; change one of them, "
-                "to 'pml' or to 0"
+                f"{name} is {word!r} in `boundary` and has a layer of {width} cells in `pml_width`; change one of "
+                "them, to 'pml' or to 0"
             )
         if word == "pml" and width == 0:
-            raise ValueError(f"{name} is 'pml' in `faces` and has 0 cells in `pml_width`; give it at least 1")
+            raise ValueError(f"{name} is 'pml' in `boundary` and has 0 cells in `pml_width`; give it at least 1")
     for axis, pair in enumerate(boundary.pairs(words)):
         if pair.count("periodic") == 1:
-            raise ValueError(f"`faces` of axis {axis} are {list(pair)}; both must be 'periodic', or none")
+            raise ValueError(f"`boundary` of axis {axis} are {list(pair)}; both must be 'periodic', or none")
     found = (word or ("pml" if n else plain) for word, n in zip(words, widths, strict=True))
     return tuple(found), widths
 

@@ -71,7 +71,7 @@ class Case:
     @property
     def settings(self):
         common = dict(accuracy=self.accuracy, pml_freq=25.0, max_vel=self.max_vel)
-        return {**common, "pml_width": self.widths, "faces": self.faces}
+        return {**common, "pml_width": self.widths, "boundary": self.faces}
 
     @property
     def counts(self):

@@ -69,7 +69,7 @@ def test_a_fluid_is_acoustic(accuracy, faces):
     q, f = rng.standard_normal((2, 1, 1, nt))
     place = np.array([[[6, 7]]])
     common = dict(
-        grid_spacing=(5.0, 6.0), dt=dt, pml_width=6, faces=faces, pml_freq=FREQ, max_vel=2500.0, accuracy=accuracy,
+        grid_spacing=(5.0, 6.0), dt=dt, pml_width=6, boundary=faces, pml_freq=FREQ, max_vel=2500.0, accuracy=accuracy,
         receivers=dict.fromkeys("pyx", np.array([[[15, 3], [9, 20]]])),
     )  # fmt: skip
     force = (1e6 * f, np.array([[[11, 12]]]))

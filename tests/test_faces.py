@@ -157,7 +157,7 @@ def test_a_face_is_a_plane_of_symmetry(name, accuracy, kind, sign, last):
     faces = ("pml", kind, None, None) if last else (kind, None, "pml", "pml")
 
     def run(models, sources, receivers, faces):
-        common = dict(accuracy=accuracy, pml_width=4, pml_freq=FREQ, max_vel=2500.0, faces=faces)
+        common = dict(accuracy=accuracy, pml_width=4, pml_freq=FREQ, max_vel=2500.0, boundary=faces)
         if name == "acoustic":
             out = jaxwave.acoustic(*models, (5.0, 6.0), dt, **common, sources=sources, receivers=receivers)
             scale = dict(p=1.0, x=1e6, y=1e6)
@@ -193,7 +193,7 @@ def test_a_periodic_model_has_no_first_cell(name, accuracy):
             end = f"_{kind}" if kind else ""
             survey |= {f"source_amplitudes{end}": f, f"source_locations{end}": there, f"receiver_locations{end}": here}
         out = getattr(jaxwave, name)(
-            *moved, (5.0, 6.0), 5e-4, accuracy=accuracy, faces=["periodic", "periodic", "pml", "rigid"], pml_width=4,
+            *moved, (5.0, 6.0), 5e-4, accuracy=accuracy, boundary=["periodic", "periodic", "pml", "rigid"], pml_width=4,
             pml_freq=FREQ, max_vel=2500.0, **survey,
         )  # fmt: skip
         return [x for key, x in out._asdict().items() if key.startswith("receiver") and x is not None]
@@ -274,7 +274,7 @@ def box(name, shape, spacing, accuracy, faces, contrast):
     limit = EQUATIONS[name].largest_speed(
         dict(zip(EQUATIONS[name].models, models, strict=True)), spacing, accuracy, kinds
     )
-    return settled(name, models, spacing, jaxwave.grid.cfl_time_step(limit, spacing), accuracy=accuracy, faces=faces)
+    return settled(name, models, spacing, jaxwave.grid.cfl_time_step(limit, spacing), accuracy=accuracy, boundary=faces)
 
 
 MIXED = ("rigid", "free", "free", "rigid")
@@ -363,7 +363,7 @@ def test_elastic_faces_need_no_smaller_time_step(accuracy, faces):
         kinds = (faces,) * 4 if isinstance(faces, str) else faces
         limit = EQUATIONS["elastic"].largest_speed(given, spacing, accuracy, kinds)
         dt = jaxwave.grid.cfl_time_step(limit, spacing)
-        equation, _, step, x, _ = settled("elastic", models, spacing, dt, accuracy=accuracy, faces=faces)
+        equation, _, step, x, _ = settled("elastic", models, spacing, dt, accuracy=accuracy, boundary=faces)
         # Leapfrog is stable up to 2.
         assert largest_frequency(equation, step, x) < 2
 
@@ -374,7 +374,7 @@ def test_a_free_surface_beside_layers_is_stable(vs, left):
     shape, vp, nt, dt = (24, 30), 2500.0, 10_000, 5e-4
     models = jaxwave.vpvsrho_to_lambmubuoyancy(*(np.full(shape, x) for x in (vp, vs * vp, 2000.0)))
     out = jaxwave.elastic(
-        *models, 5.0, dt, faces=("free", "pml", "pml", "pml"), pml_width=15, pml_freq=FREQ,
+        *models, 5.0, dt, boundary=("free", "pml", "pml", "pml"), pml_width=15, pml_freq=FREQ,
         source_amplitudes_y=amplitudes(nt, dt), source_locations_y=[[[2, 8]]], receiver_locations_y=[[[0, 25]]],
     )  # fmt: skip
     early, late = (largest(out.receiver_amplitudes_y[..., cut]) for cut in (slice(1000, 2000), slice(-1000, None)))
@@ -404,7 +404,7 @@ def test_speed_of_a_rayleigh_wave(accuracy):
     nt = int(periods * 2 * np.pi / (k * c * dt))
     models = jaxwave.vpvsrho_to_lambmubuoyancy(*(np.full((depth, n), q) for q in (ALPHA, BETA, RHO)))
     out = jaxwave.elastic(
-        *models, h, dt, nt=nt, accuracy=accuracy, faces=("free", "rigid", "periodic", "periodic"), vy_0=down,
+        *models, h, dt, nt=nt, accuracy=accuracy, boundary=("free", "rigid", "periodic", "periodic"), vy_0=down,
         vx_0=along, receiver_locations_y=[[[0, 0]]],
     )  # fmt: skip
     record, t = np.asarray(out.receiver_amplitudes_y)[0, 0], (np.arange(nt) - 0.5) * dt
@@ -427,7 +427,7 @@ def lamb_misfit(h, accuracy):
     shape = rows, round((distance + 2 * beside) / h)
     record = jaxwave.elastic(
         *jaxwave.vpvsrho_to_lambmubuoyancy(*(np.full(shape, q) for q in (ALPHA, BETA, RHO))), h, dt,
-        accuracy=accuracy, faces=("pml", "free", "pml", "pml"), pml_freq=FREQ,
+        accuracy=accuracy, boundary=("pml", "free", "pml", "pml"), pml_freq=FREQ,
         source_amplitudes_y=amplitudes(nt, dt, delay=0.06), source_locations_y=[[[rows - 1, source]]],
         receiver_locations_y=[[[rows - 1, source + round(distance / h)]]],
     ).receiver_amplitudes_y[0, 0]  # fmt: skip
@@ -453,14 +453,14 @@ SMALL = dict(grid_spacing=5.0, dt=8e-4, nt=3, pml_freq=FREQ, max_vel=2500.0)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(faces="open"), "`faces` has 'open'; each must be one of 'pml', 'free', 'rigid', 'periodic', or None"),
-        (dict(faces=["free"]), r"`faces` must be one word or 4 of them"),
-        (dict(faces=["free", None, None, None], pml_width=[5] * 4), "first face of axis 0 is 'free' .* layer of 5"),
-        (dict(faces=[None, None, None, "pml"], pml_width=0), "last face of axis 1 is 'pml' in `faces` and has 0 cells"),
-        (dict(faces=["periodic", None, None, None]), "`faces` of axis 0 are .* both must be 'periodic', or none"),
-        (dict(faces=[None, None, "rigid", None], accuracy=8), "axis 1 has 7 cells and a face that is 'rigid'"),
+        (dict(boundary="open"), "`boundary` has 'open'; each must be one of 'pml', 'free', 'rigid', 'periodic'"),
+        (dict(boundary=["free"]), r"`boundary` must be one word or 4 of them"),
+        (dict(boundary=["free", None, None, None], pml_width=[5] * 4), "first face of axis 0 is 'free' .* layer of 5"),
+        (dict(boundary=[None] * 3 + ["pml"], pml_width=0), "last face of axis 1 is 'pml' in `boundary` and has 0"),
+        (dict(boundary=["periodic", None, None, None]), "`boundary` of axis 0 are .* both must be 'periodic', or none"),
+        (dict(boundary=[None, None, "rigid", None], accuracy=8), "axis 1 has 7 cells and a face that is 'rigid'"),
         (
-            dict(faces=["free", None, None, None], pml_width=0, wavefield_0=np.ones((1, 8, 7)), origin=[2, 0]),
+            dict(boundary=["free", None, None, None], pml_width=0, wavefield_0=np.ones((1, 8, 7)), origin=[2, 0]),
             "first face of axis 0 is 'free' and stands at the model's edge, but `origin`",
         ),
     ],
@@ -483,9 +483,9 @@ def test_which_faces_there_are():
         ):
             # What stands there can be given again.
             for faces, pml_width in ((given, width), (kinds, widths)):
-                call = functools.partial(function, *models, **SMALL, faces=faces, pml_width=pml_width)
+                call = functools.partial(function, *models, **SMALL, boundary=faces, pml_width=pml_width)
                 info = jax.eval_shape(call).info
-                assert (info.faces, info.pml_width) == (kinds, widths)
+                assert (info.boundary, info.pml_width) == (kinds, widths)
 
 
 def test_part_of_the_model_reaches_its_reflecting_faces():
@@ -493,7 +493,7 @@ def test_part_of_the_model_reaches_its_reflecting_faces():
         source_amplitudes=amplitudes(60, 8e-4), source_locations=[[[12, 15]]], receiver_locations=[[[14, 22]]],
         grid_spacing=5.0, dt=8e-4, pml_freq=FREQ, pml_width=5, max_vel=2500.0,
     )  # fmt: skip
-    out = jaxwave.scalar(layered((30, 40)), **survey, survey_pad=4, faces=["free", "pml", "pml", "rigid"])
+    out = jaxwave.scalar(layered((30, 40)), **survey, survey_pad=4, boundary=["free", "pml", "pml", "rigid"])
     assert out.info.region == ((0, 11), (19, 40))
 
 
@@ -503,7 +503,7 @@ def test_what_lies_on_a_face_stays_zero_there():
     shape, rng = (9, 10), np.random.default_rng(0)
     fields = dict(vy_0=rng.standard_normal((1, 10, 10)), vx_0=rng.standard_normal((1, 9, 11)))
     v = layered(shape)
-    out = jaxwave.acoustic(v, v, **SMALL, faces=["rigid", "rigid", "periodic", "periodic"], **fields)
+    out = jaxwave.acoustic(v, v, **SMALL, boundary=["rigid", "rigid", "periodic", "periodic"], **fields)
     assert not np.asarray(out.vy_0)[:, [0, -1]].any() and not np.asarray(out.vx_0)[..., 0].any()
     assert np.asarray(out.vx_0)[..., -1].all()
 
@@ -530,7 +530,7 @@ def test_points_between_cells_fold_at_a_free_face(last):
         return receivers.receiver(out.receiver_amplitudes)
 
     points = [jaxwave.Hicks(np.array(x), (n, m), **where) for x in (source, receiver)]
-    got = run(n, *points, f, faces=("pml", "free", None, None) if last else ("free", None, None, None))
+    got = run(n, *points, f, boundary=("pml", "free", None, None) if last else ("free", None, None, None))
     shift = 0 if last else n
     here = [[row + shift, 8.5], [2 * (n - 0.5) - row - shift, 8.5]]
     large = [jaxwave.Hicks(np.array(x), (2 * n, m)) for x in ([here], [[[receiver[0][0][0] + shift, 14.25]]])]

@@ -110,8 +110,8 @@ cpu_only = pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads what
         ((64, 70), {}),
         ((30, 32, 34), {}),
         ((64, 70), {"storage_mode": "cpu", "storage_compression": True}),
-        ((64, 70), {"faces": ["free", None, None, "rigid"]}),
-        ((30, 32, 34), {"faces": ["free", None, None, None, "periodic", "periodic"]}),
+        ((64, 70), {"boundary": ["free", None, None, "rigid"]}),
+        ((30, 32, 34), {"boundary": ["free", None, None, None, "periodic", "periodic"]}),
     ],
 )
 def test_no_copy_in_the_loops(shape, options, derivative):
@@ -137,7 +137,7 @@ def staggered_problem(name, shape, nt, faces):
     survey = dict(
         source_amplitudes_p=jnp.ones((1, 1, nt), jnp.float32), source_locations_p=np.full((1, 1, ndim), 2),
         receiver_locations_p=np.arange(4)[None, :, None] + np.zeros((1, 1, ndim), int), pml_width=8, pml_freq=20.0,
-        max_vel=2000.0, faces=faces,
+        max_vel=2000.0, boundary=faces,
     )  # fmt: skip
 
     def misfit(models):

@@ -96,7 +96,7 @@ class Footprint:
 
 def footprint(info: RunInfo, spacing: float, n_shots: int, nt: int, accuracy: int, storage: str) -> Footprint:
     """What a gradient of a run of the scalar equation stores: one float32 field for each step of the loop."""
-    grid = Grid(info.region.shape, (spacing,) * len(info.region.shape), accuracy, info.pml_width, info.faces)
+    grid = Grid(info.region.shape, (spacing,) * len(info.region.shape), accuracy, info.pml_width, info.boundary)
     field, entries = (n_shots, *grid.padded), nt * info.step_ratio
     raw, stored = (entries * stored_bytes(codec, field, jnp.float32) for codec in (Raw(), info.storage.codec))
     return Footprint(raw, stored, PLACES[storage])
