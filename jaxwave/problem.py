@@ -72,7 +72,7 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
             validate.inside(_named(name, kind), x, region, ndim)
     for kind, (model, axes) in physics.source_needs(ndim).items():
         if kind in sources:
-            validate.positive_around(kind, sources[kind], model, models[model], axes, region, widths)
+            validate.positive_around(kind, sources[kind], model, models[model], axes, region, kinds)
     interval = validate.whole("model_gradient_sampling_interval", a.model_gradient_sampling_interval, 1)
     validate.divides(interval, nt * step_ratio)
     resampling = _resampling(a)

@@ -456,11 +456,11 @@ def inside(name: str, places: Any | None, region: Region, ndim: int) -> None:
 
 
 def positive_around(
-    kind: str, places: Any, model: str, values: Any, axes: Sequence[int], region: Region, widths: Sequence[int]
+    kind: str, places: Any, model: str, values: Any, axes: Sequence[int], region: Region, faces: Sequence[str | None]
 ) -> None:
     """Checks that a model, if known, is positive in the cells of sources and in the next ones along ``axes``.
 
-    The region's last cells are continued into layers of these ``widths``; where there is none there is no next cell.
+    The region's last cells are continued into layers and beyond rigid ``faces``; at a free one there is no next cell.
     """
     x, values = concrete(places), concrete(values)
     if x is None or values is None:
@@ -471,18 +471,19 @@ def positive_around(
     shot = np.arange(len(x))[:, None] % len(values)
     bad = np.zeros(skip.shape, bool)
     for axis in axes:
-        bad |= (x[..., axis] == last[axis]) & (widths[2 * axis + 1] == 0)
+        bad |= (x[..., axis] == last[axis]) & (faces[2 * axis + 1] in ("free", None))
     for step in itertools.product((0, 1), repeat=len(axes)):
         at = x.copy()
         at[..., axes] += step
-        bad |= ~(values[(shot, *np.moveaxis(np.minimum(at, last), -1, 0))] > 0)
+        beyond = np.where([faces[2 * axis + 1] == "periodic" for axis in range(len(last))], region.start, last)
+        bad |= ~(values[(shot, *np.moveaxis(np.where(at > last, beyond, at), -1, 0))] > 0)
     bad &= ~skip
     if bad.any():
         shot, point = (int(i) for i in np.argwhere(bad)[0])
         raise ValueError(
             f"sources of kind {kind!r} act between their cell and the next ones along axes "
             f"{' and '.join(map(str, axes))}, where `{model}` must be positive; around cell {x[shot, point].tolist()} "
-            f"(shot {shot}, index {point}) it is not, or a face without a layer is near ({int(bad.sum())} of them). "
+            f"(shot {shot}, index {point}) it is not, or a free face is near ({int(bad.sum())} of them). "
             "Move them into the solid, or use kinds that a fluid has: 'p' or forces"
         )
 

@@ -143,6 +143,29 @@ def test_nothing_moves_in_vacuum(name):
     assert not pressure[empty].any() and pressure[~empty].any()
 
 
+@pytest.mark.parametrize("name", ["acoustic", "elastic"])
+def test_a_flat_border_of_vacuum_is_a_free_face_at_order_2(name):
+    models, rows, nt = with_vacuum(name, (14, 18))[0], 6, 60
+    empty = np.arange(14)[:, None] < rows
+    hidden = {k: x if k == "v" else jnp.where(empty, 0, x) for k, x in models.items()}
+    rng = np.random.default_rng(6)
+    f, places = rng.standard_normal((1, 2, nt)), np.array([[[9, 4], [12, 10]]])
+
+    def run(models, up, top):
+        common = dict(grid_spacing=(5.0, 6.0), dt=4e-4, accuracy=2, pml_width=4, pml_freq=FREQ, max_vel=4200.0)
+        points = places - [up, 0]
+        out = getattr(jaxwave, name)(
+            **models, **common, boundary=[top, "pml", "pml", "rigid"], sources={"y": (f, points)},
+            receivers={"p": points, "x": points},
+        )  # fmt: skip
+        return out.receiver_amplitudes_p, out.receiver_amplitudes_x
+
+    cut = {k: x[rows:] for k, x in models.items()}
+    cut = {k: jnp.where(cut[k] == 0, largest(cut[k]), cut[k]) for k in cut}  # the hole in the ground filled
+    hidden = {k: jnp.where(~jnp.asarray(empty) & (x == 0), largest(x), x) for k, x in hidden.items()}
+    reference.assert_close(run(hidden, 0, "pml"), run(cut, rows, "free"), 1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("accuracy", [2, 8])
 def test_topography_is_stable(accuracy):

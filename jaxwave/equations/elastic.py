@@ -301,9 +301,15 @@ class ElasticEquation:
     def _strain_rate(self, kind: str, cells: points.Cells, dtype):
         """A strain rate as a sum over weighted velocities: their component, and what ``Derivative.stencil`` returns."""
         i, j = tensor(self.grid.ndim)[kind]
-        for a, b in dict.fromkeys(((i, j), (j, i))):
+        if i == j:
+            yield i, *self._of_velocity(i)[i].stencil(cells, dtype)
+            return
+        half = jnp.full(cells[0].shape, 0.5, dtype)
+        for axis, side in self.zero_faces(self._shear_name(i, j)):  # neither stress nor strain
+            half = jnp.where(cells[axis] == self.grid.halo - 1 + side * self.grid.interior[axis], 0, half)
+        for a, b in ((i, j), (j, i)):
             near, weights = self._of_velocity(a)[b].stencil(cells, dtype)
-            yield a, near, weights if i == j else weights / 2
+            yield a, near, half[..., None] * weights
 
     # ---- adjoint ----
 

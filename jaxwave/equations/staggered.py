@@ -106,17 +106,27 @@ class Derivative:
         """w at points of the padded grid: [shot, point]."""
         return jnp.asarray(self.weights, dtype)[cells[self.axis]]
 
-    def dense(self) -> np.ndarray:
-        """The derivative as a matrix over the padded axis: of an array, without the memory of layers."""
-        total, columns = self.grid.padded[self.axis], self.back.cells
-        matrix, ahead = np.zeros((total, total)), int(self.half)
-        for i in range(self.cells.start, self.cells.stop):
-            for k, w in enumerate(stencils.STAGGERED[self.grid.accuracy]):
-                for j, sign in ((i + k + ahead, 1), (i - k + ahead - 1, -1)):
-                    if columns.start <= j < columns.stop:
-                        matrix[i, j] += sign * w / self.grid.spacing[self.axis]
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The derivative along its axis of the padded grid as a sparse matrix: rows, columns and weights [entry].
+
+        Entries at one place add up. Layers are left out: the derivative is that of an array, not of a stretched axis.
+        """
+        rows, held = np.arange(self.cells.start, self.cells.stop), self.back.cells
+        found = []
+        for k, w in enumerate(np.asarray(stencils.STAGGERED[self.grid.accuracy]) / self.grid.spacing[self.axis]):
+            for columns, weight in ((rows + k + self.half, w), (rows - k + self.half - 1, -w)):
+                inside = (columns >= held.start) & (columns < held.stop)
+                found.append((rows[inside], columns[inside], np.full(inside.sum(), weight)))
         for patch in self.patches:
-            matrix[patch.rows.start : patch.rows.stop, patch.columns.start : patch.columns.stop] += patch.matrix
+            row, column = np.indices(patch.matrix.shape)
+            found.append((patch.rows.start + row.ravel(), patch.columns.start + column.ravel(), patch.matrix.ravel()))
+        return tuple(map(np.concatenate, zip(*found, strict=True)))
+
+    def dense(self) -> np.ndarray:
+        """The same as a full matrix."""
+        matrix = np.zeros((self.grid.padded[self.axis],) * 2)
+        rows, columns, weights = self.entries()
+        np.add.at(matrix, (rows, columns), weights)
         return matrix
 
     def _closed(self, d: jax.Array, x: jax.Array, transposed: bool = False) -> jax.Array:
@@ -266,10 +276,17 @@ class Derivative:
 @functools.lru_cache(maxsize=64)
 def _table(derivative: Derivative) -> tuple[np.ndarray, np.ndarray]:
     """Columns and weights of a derivative's rows [padded cell, entry]: equally many each, with zeros at their end."""
-    matrix = derivative.dense()
-    width = int((matrix != 0).sum(axis=1).max())
-    columns = np.argsort(matrix == 0, axis=1, kind="stable")[:, :width]
-    return columns, np.take_along_axis(matrix, columns, axis=1)
+    n = derivative.grid.padded[derivative.axis]
+    rows, columns, weights = derivative.entries()
+    places, which = np.unique(rows * n + columns, return_inverse=True)
+    summed = np.bincount(which, weights)
+    places, summed = places[summed != 0], summed[summed != 0]
+    row, start = places // n, np.searchsorted(places // n, np.arange(n + 1))
+    entry = np.arange(len(places)) - start[row]
+    table = np.zeros((n, entry.max() + 1), int), np.zeros((n, entry.max() + 1))
+    for part, values in zip(table, (places % n, summed), strict=True):
+        part[row, entry] = values
+    return table
 
 
 def _over(x, y):
