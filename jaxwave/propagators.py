@@ -370,17 +370,18 @@ def elastic(
         source_amplitudes_yz, source_amplitudes_xz, source_amplitudes_xy: The same of the other components, q_ij = q_ji.
         source_locations_p, source_locations_z, source_locations_y, source_locations_x: Integer cells
             [shot, source, axis]. A force acts half a cell after its cell, along its axis.
-        source_locations_zz, source_locations_yz, source_locations_xz, source_locations_yy, source_locations_xy,
-            source_locations_xx: The same. A component with two different axes acts half a cell after its cell along
-            both. All four cells around that point must be solid (checked where ``mu`` is known; where it is traced,
-            such a source in a fluid does nothing), and it must not lie on a face without a layer.
+        source_locations_zz, source_locations_yy, source_locations_xx: The same, in the cell.
+        source_locations_yz, source_locations_xz, source_locations_xy: The same, half a cell after the cell along both
+            axes. All four cells around that point must be solid (checked where ``mu`` is known; where it is traced,
+            such a source in a fluid does nothing), and it must not lie on a free face.
         receiver_locations_p: Integer cells [shot, receiver, axis] where the pressure (Pa) is recorded: minus the mean
             of the normal stresses.
         receiver_locations_z, receiver_locations_y, receiver_locations_x: The same for the velocity (m/s) along an axis,
             recorded half a cell after the cell and dt/2 before the sample's time.
-        receiver_locations_zz, receiver_locations_yz, receiver_locations_xz, receiver_locations_yy,
-            receiver_locations_xy, receiver_locations_xx: The same for the strain rate (1/s), dt/2 before the sample's
-            time too: in the cell, or half a cell after it along both of two different axes.
+        receiver_locations_zz, receiver_locations_yy, receiver_locations_xx: The same for the strain rate (1/s), in the
+            cell and dt/2 before the sample's time.
+        receiver_locations_yz, receiver_locations_xz, receiver_locations_xy: The same, half a cell after the cell along
+            both axes.
         nt: Number of time steps; needed when there are no sources.
         accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
         pml_width: Cells of absorbing layer at each face: one number (for all that have one), or first and last of each
