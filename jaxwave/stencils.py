@@ -7,9 +7,11 @@ the same code serves the whole grid and the narrow slabs of an absorbing layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import jax
+import numpy as np
 from jax import lax
 
 ACCURACIES = (2, 4, 6, 8)
@@ -80,17 +82,50 @@ def second_difference(x: jax.Array, axis: int, start: int, size: int, accuracy: 
     return total
 
 
-def laplacian(x: jax.Array, start: int, shape: Sequence[int], accuracy: int, spacing: Sequence[float]) -> jax.Array:
-    """Sum of the second derivatives along all axes but the first (the shots), at ``shape`` cells from ``start``."""
+def second_weights(accuracy: int) -> dict[int, float]:
+    """Weights of the second difference by offset."""
+    w = SECOND[accuracy]
+    return {k: w[abs(k)] for k in range(1 - len(w), len(w))}
+
+
+def weighted(x: jax.Array, axis: int, start: int, size: int, weights: Mapping[int, float | np.ndarray]) -> jax.Array:
+    """The stencil with these weights by offset, numbers or lines [size], along ``axis``."""
+    terms = [line(w, x, axis) * cells(x, axis, start + k, size) for k, w in weights.items()]
+    return sum(terms[1:], terms[0])
+
+
+def line(weight: float | np.ndarray, x: jax.Array, axis: int):
+    """A weight, or a line of them along ``axis``, to multiply ``x`` by."""
+    if np.ndim(weight) == 0:
+        return x.dtype.type(weight)
+    return weight.astype(x.dtype).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+
+
+def laplacian(
+    x: jax.Array,
+    start: int,
+    shape: Sequence[int],
+    accuracy: int,
+    spacing: Sequence[float],
+    others: Mapping[int, Mapping[int, float | np.ndarray]] = MappingProxyType({}),
+) -> jax.Array:
+    """Sum of the second derivatives along all axes but the first (the shots), at ``shape`` cells from ``start``.
+
+    ``others`` are weights by offset in place of the usual ones, for some of the model's axes.
+    """
     ndim = len(shape)
 
     def shifted(axis: int, k: int) -> jax.Array:
         low = [start + (k if a == axis else 0) for a in range(ndim)]
         return lax.slice(x, [0, *low], [x.shape[0], *(lo + n for lo, n in zip(low, shape, strict=True))])
 
-    centre = sum(SECOND[accuracy][0] / h**2 for h in spacing)
+    centre = sum(SECOND[accuracy][0] / h**2 for axis, h in enumerate(spacing) if axis not in others)
     total = x.dtype.type(centre) * shifted(0, 0)
     for axis, h in enumerate(spacing):
+        for k, w in others.get(axis, {}).items():
+            total = total + line(w, x, axis + 1) * shifted(axis, k)
+        if axis in others:
+            continue
         for k, w in enumerate(SECOND[accuracy][1:], start=1):
             total = total + x.dtype.type(w / h**2) * (shifted(axis, k) + shifted(axis, -k))
     return total

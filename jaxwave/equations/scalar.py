@@ -135,28 +135,25 @@ class ScalarEquation:
         return lax.pad(x, x.dtype.type(0), config)
 
     def _laplacian(self, u: jax.Array) -> jax.Array:
-        grid = self.grid
-        inner = stencils.laplacian(u, grid.halo, grid.interior, grid.accuracy, grid.spacing)
-        config = [(0, 0, 0)] + [
-            (grid.halo, total - n - grid.halo, 0) for total, n in zip(grid.padded, grid.interior, strict=True)
-        ]
-        total = lax.pad(inner, u.dtype.type(0), config)
-        for axis, patch in self._patches:
-            low, high = patch.rows.start, grid.padded[axis] - patch.rows.stop
-            config = [(0, 0, 0)] * u.ndim
-            config[axis + 1] = (low, high, 0)
-            total = total + lax.pad(patch.of(u, axis + 1), u.dtype.type(0), config)
+        grid, weights, far = self.grid, {}, []
+        for axis, (ends, n, h) in enumerate(zip(grid.ends, grid.interior, grid.spacing, strict=True)):
+            if patches := closures.second(grid.accuracy, closures.images(ends), n):
+                plain = {k: w / h**2 for k, w in stencils.second_weights(grid.accuracy).items()}
+                moved = [p.scaled(1 / h**2).moved(grid.halo, grid.halo) for p in patches]
+                weights[axis], others = closures.with_patches(plain, moved, Range(grid.halo, grid.halo + n))
+                far += [(axis, p) for p in others]
+        inner = stencils.laplacian(u, grid.halo, grid.interior, grid.accuracy, grid.spacing, weights)
+        total = self._pad_axes(inner, {axis: Range(grid.halo, grid.halo + n) for axis, n in enumerate(grid.interior)})
+        for axis, patch in far:
+            total = total + self._pad_axes(patch.of(u, axis + 1), {axis: patch.rows})
         return total
 
-    @property
-    def _patches(self) -> tuple[tuple[int, closures.Patch], ...]:
-        """What the closures add to the Laplacian, and along which axes."""
-        grid = self.grid
-        return tuple(
-            (axis, closures.Patch(p.rows, p.columns, p.matrix / h**2).moved(grid.halo, grid.halo))
-            for axis, (ends, n, h) in enumerate(zip(grid.ends, grid.interior, grid.spacing, strict=True))
-            for p in closures.second(grid.accuracy, closures.images(ends), n)
-        )
+    def _pad_axes(self, x: jax.Array, cells: dict[int, Range]) -> jax.Array:
+        """An array over these cells of the model's axes, and the whole of others, padded with zeros."""
+        config = [(0, 0, 0)] * x.ndim
+        for axis, span in cells.items():
+            config[axis + 1] = (span.start, self.grid.padded[axis] - span.stop, 0)
+        return lax.pad(x, x.dtype.type(0), config)
 
     def _everywhere(self, slab: Slab) -> Range:
         return Range(0, self.grid.padded[slab.axis])
@@ -215,10 +212,11 @@ class ScalarEquation:
         """From u[t+1] and u[t] to u[t] and u[t-1], and g[t], given g[t] in the layers."""
         (c,) = m
         u_next, u = levels
+        one = points.one(c, self.grid.halo)
         g = self._laplacian(u)
         for part, cells in zip(ring, self._ring(), strict=True):
             g = lax.dynamic_update_slice(g, part, (0, *(cell.start for cell in cells)))
-        g = g / points.one(c, self.grid.halo)
+        g = g / one
         u_previous = 2 * u - u_next + c * g
         for (dc,), (stored,) in scatter:
             u_previous = u_previous + dc * stored

@@ -91,7 +91,7 @@ class Derivative:
         grid, n, h = self.grid, self.grid.interior[self.axis], int(self.half)
         found = closures.first(grid.accuracy, self.closures, self.half, n)
         size = grid.spacing[self.axis]
-        return tuple(Patch(p.rows, p.columns, p.matrix / size).moved(grid.halo - h, grid.halo - 1 + h) for p in found)
+        return tuple(p.scaled(1 / size).moved(grid.halo - h, grid.halo - 1 + h) for p in found)
 
     @property
     def weights(self) -> np.ndarray:
@@ -108,25 +108,34 @@ class Derivative:
     def dense(self) -> np.ndarray:
         """The derivative without its layers as a matrix over the padded axis."""
         total, columns = self.grid.padded[self.axis], self.back.cells
-        matrix, ahead = np.zeros((total, total)), int(self.half)
+        matrix = np.zeros((total, total))
         for i in range(self.cells.start, self.cells.stop):
-            for k, w in enumerate(stencils.STAGGERED[self.grid.accuracy]):
-                for j, sign in ((i + k + ahead, 1), (i - k + ahead - 1, -1)):
-                    if columns.start <= j < columns.stop:
-                        matrix[i, j] += sign * w / self.grid.spacing[self.axis]
+            for offset, w in self.stencil.items():
+                if columns.start <= i + offset < columns.stop:
+                    matrix[i, i + offset] = w
         for patch in self.patches:
             matrix[patch.rows.start : patch.rows.stop, patch.columns.start : patch.columns.stop] += patch.matrix
         return matrix
 
-    def _closed(self, d: jax.Array, x: jax.Array, transposed: bool = False) -> jax.Array:
-        """d plus what the closures make of x, or minus what their transposes do."""
-        for patch in self.patches:
-            if transposed:
-                patch = patch.transposed
-                d = d - self.pad(patch.of(x, self.axis + 1), patch.rows)
-            else:
-                d = d + self.pad(patch.of(x, self.axis + 1), patch.rows)
-        return d
+    def _everywhere(self, x: jax.Array, transposed: bool = False) -> jax.Array:
+        """The derivative of x without its layers, or minus its transpose, on the padded grid."""
+        d = self.back if transposed else self
+        patches = self.patches
+        if not patches:
+            return d.pad(d.difference(x, d.cells), d.cells)
+        patches = tuple(p.transposed.scaled(-1) for p in patches) if transposed else patches
+        weights, far = closures.with_patches(d.stencil, patches, d.cells)
+        total = d.pad(stencils.weighted(x, self.axis + 1, d.cells.start, d.cells.size, weights), d.cells)
+        for patch in far:
+            total = total + self.pad(patch.of(x, self.axis + 1), patch.rows)
+        return total
+
+    @property
+    def stencil(self) -> dict[int, float]:
+        """Weights by offset, on the padded grid."""
+        ahead, size = int(self.half), self.grid.spacing[self.axis]
+        c = [w / size for w in stencils.STAGGERED[self.grid.accuracy]]
+        return {-k + ahead - 1: -w for k, w in reversed(list(enumerate(c)))} | {k + ahead: w for k, w in enumerate(c)}
 
     def difference(self, x: jax.Array, cells: Range, origin: int = 0) -> jax.Array:
         """D x at ``cells``, of an array that begins at cell ``origin``."""
@@ -170,7 +179,7 @@ class Derivative:
 
     def apply(self, x: jax.Array, memory, profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """The derivative of x on the padded grid, and the memory of its layers after the step."""
-        d = self._closed(self.pad(self.difference(x, self.cells), self.cells), x)
+        d = self._everywhere(x)
         row, after = memory[-1] if self.rows else None, []
         slabs = self.without_row(memory)
         for psi, layer, profile in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
@@ -192,9 +201,8 @@ class Derivative:
                 z = (profile["b"] * z + profile["a"] * self._cut(e, layer.cells)) / one
                 row = self._put(row, z, layer)
                 after.append(z)
-            d = back.pad(back.difference(e + row, back.cells), back.cells)
-            return self._closed(d, e, transposed=True), (*after, row)
-        d = self._closed(back.pad(back.difference(e, back.cells), back.cells), e, transposed=True)
+            return self._everywhere(e + row, transposed=True), (*after, row)
+        d = self._everywhere(e, transposed=True)
         after = []
         for z, layer, profile in zip(memory, self.layers, profiles, strict=True):
             z = (profile["b_extent"] * z + profile["a_extent"] * self._cut(e, layer.extent)) / one
