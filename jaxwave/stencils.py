@@ -8,7 +8,6 @@ the same code serves the whole grid and the narrow slabs of an absorbing layer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import jax
 import numpy as np
@@ -89,29 +88,20 @@ def second_weights(accuracy: int) -> dict[int, float]:
 
 
 def weighted(x: jax.Array, axis: int, start: int, size: int, weights: Mapping[int, float | np.ndarray]) -> jax.Array:
-    """The stencil with these weights by offset, numbers or lines [size], along ``axis``."""
-    terms = [line(w, x, axis) * cells(x, axis, start + k, size) for k, w in weights.items()]
+    """The stencil with these weights by offset, numbers or lines [size], at ``size`` cells from ``start``."""
+    shape = [size if a == axis else 1 for a in range(x.ndim)]
+    terms = [
+        (w.astype(x.dtype).reshape(shape) if np.ndim(w) else x.dtype.type(w)) * cells(x, axis, start + k, size)
+        for k, w in weights.items()
+    ]
     return sum(terms[1:], terms[0])
 
 
-def line(weight: float | np.ndarray, x: jax.Array, axis: int):
-    """A weight, or a line of them along ``axis``, to multiply ``x`` by."""
-    if np.ndim(weight) == 0:
-        return x.dtype.type(weight)
-    return weight.astype(x.dtype).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
-
-
 def laplacian(
-    x: jax.Array,
-    start: int,
-    shape: Sequence[int],
-    accuracy: int,
-    spacing: Sequence[float],
-    others: Mapping[int, Mapping[int, float | np.ndarray]] = MappingProxyType({}),
+    x: jax.Array, start: int, shape: Sequence[int], accuracy: int, spacing: Sequence[float], axes: Sequence[int]
 ) -> jax.Array:
-    """Sum of the second derivatives along all axes but the first (the shots), at ``shape`` cells from ``start``.
-
-    ``others`` are weights by offset in place of the usual ones, for some of the model's axes.
+    """Sum of the second derivatives along these of the model's axes (the first of x are the shots), at ``shape`` cells
+    from ``start``.
     """
     ndim = len(shape)
 
@@ -119,13 +109,9 @@ def laplacian(
         low = [start + (k if a == axis else 0) for a in range(ndim)]
         return lax.slice(x, [0, *low], [x.shape[0], *(lo + n for lo, n in zip(low, shape, strict=True))])
 
-    centre = sum(SECOND[accuracy][0] / h**2 for axis, h in enumerate(spacing) if axis not in others)
+    centre = sum(SECOND[accuracy][0] / spacing[axis] ** 2 for axis in axes)
     total = x.dtype.type(centre) * shifted(0, 0)
-    for axis, h in enumerate(spacing):
-        for k, w in others.get(axis, {}).items():
-            total = total + line(w, x, axis + 1) * shifted(axis, k)
-        if axis in others:
-            continue
+    for axis in axes:
         for k, w in enumerate(SECOND[accuracy][1:], start=1):
-            total = total + x.dtype.type(w / h**2) * (shifted(axis, k) + shifted(axis, -k))
+            total = total + x.dtype.type(w / spacing[axis] ** 2) * (shifted(axis, k) + shifted(axis, -k))
     return total

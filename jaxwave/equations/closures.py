@@ -79,6 +79,12 @@ class Patch:
     def scaled(self, by: float) -> Patch:
         return Patch(self.rows, self.columns, by * self.matrix)
 
+    def spread(self, n: int) -> Patch:
+        """The same with ``n`` rows, most of them zero."""
+        matrix = np.zeros((n, self.columns.size))
+        matrix[self.rows.start : self.rows.stop] = self.matrix
+        return Patch(Range(0, n), self.columns, matrix)
+
     @property
     def transposed(self) -> Patch:
         return Patch(self.columns, self.rows, self.matrix.T)

@@ -135,17 +135,29 @@ class ScalarEquation:
         return lax.pad(x, x.dtype.type(0), config)
 
     def _laplacian(self, u: jax.Array) -> jax.Array:
-        grid, weights, far = self.grid, {}, []
-        for axis, (ends, n, h) in enumerate(zip(grid.ends, grid.interior, grid.spacing, strict=True)):
-            if patches := closures.second(grid.accuracy, closures.images(ends), n):
-                plain = {k: w / h**2 for k, w in stencils.second_weights(grid.accuracy).items()}
-                moved = [p.scaled(1 / h**2).moved(grid.halo, grid.halo) for p in patches]
-                weights[axis], others = closures.with_patches(plain, moved, Range(grid.halo, grid.halo + n))
-                far += [(axis, p) for p in others]
-        inner = stencils.laplacian(u, grid.halo, grid.interior, grid.accuracy, grid.spacing, weights)
-        total = self._pad_axes(inner, {axis: Range(grid.halo, grid.halo + n) for axis, n in enumerate(grid.interior)})
-        for axis, patch in far:
-            total = total + self._pad_axes(patch.of(u, axis + 1), {axis: patch.rows})
+        grid, r, last = self.grid, self.grid.halo, self.grid.ndim - 1
+        found = [
+            closures.second(grid.accuracy, closures.images(e), n) for e, n in zip(grid.ends, grid.interior, strict=True)
+        ]
+        found = [[p.scaled(1 / h**2).moved(r, r) for p in x] for x, h in zip(found, grid.spacing, strict=True)]
+        # XLA on a CPU vectorises a stencil with lines for weights along the last axis, and along the others, if there
+        # are layers too, only products of lines with the cells next to a face.
+        plain = range(grid.ndim if not found[last] else last)
+        total = jnp.zeros_like(u)
+        if plain:
+            inner = stencils.laplacian(u, r, grid.interior, grid.accuracy, grid.spacing, plain)
+            total = self._pad_axes(inner, {axis: Range(r, r + n) for axis, n in enumerate(grid.interior)})
+        for axis in plain:
+            for patch in found[axis]:
+                total = total + patch.spread(grid.padded[axis]).of(u, axis + 1)
+        if found[last]:
+            cells = Range(r, r + grid.interior[last])
+            weights = {k: w / grid.spacing[last] ** 2 for k, w in stencils.second_weights(grid.accuracy).items()}
+            weights, far = closures.with_patches(weights, found[last], cells)
+            line = stencils.weighted(u, last + 1, cells.start, cells.size, weights)
+            total = total + self._pad_axes(line, {last: cells})
+            for patch in far:
+                total = total + self._pad_axes(patch.of(u, last + 1), {last: patch.rows})
         return total
 
     def _pad_axes(self, x: jax.Array, cells: dict[int, Range]) -> jax.Array:
