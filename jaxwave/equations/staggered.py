@@ -127,7 +127,10 @@ class Derivative:
         weights, far = closures.with_patches(d.stencil, patches, d.cells)
         total = d.pad(stencils.weighted(x, self.axis + 1, d.cells.start, d.cells.size, weights), d.cells)
         for patch in far:
-            total = total + self.pad(patch.of(x, self.axis + 1), patch.rows)
+            if self.axis < self.grid.ndim - 1:  # no branch: see the scalar equation
+                total = total + patch.spread(self.grid.padded[self.axis]).of(x, self.axis + 1)
+            else:
+                total = total + self.pad(patch.of(x, self.axis + 1), patch.rows)
         return total
 
     @property
