@@ -7,9 +7,10 @@ the same code serves the whole grid and the narrow slabs of an absorbing layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
+import numpy as np
 from jax import lax
 
 ACCURACIES = (2, 4, 6, 8)
@@ -80,17 +81,37 @@ def second_difference(x: jax.Array, axis: int, start: int, size: int, accuracy: 
     return total
 
 
-def laplacian(x: jax.Array, start: int, shape: Sequence[int], accuracy: int, spacing: Sequence[float]) -> jax.Array:
-    """Sum of the second derivatives along all axes but the first (the shots), at ``shape`` cells from ``start``."""
+def second_weights(accuracy: int) -> dict[int, float]:
+    """Weights of the second difference by offset."""
+    w = SECOND[accuracy]
+    return {k: w[abs(k)] for k in range(1 - len(w), len(w))}
+
+
+def weighted(x: jax.Array, axis: int, start: int, size: int, weights: Mapping[int, float | np.ndarray]) -> jax.Array:
+    """The stencil with these weights by offset, numbers or lines [size], at ``size`` cells from ``start``."""
+    shape = [size if a == axis else 1 for a in range(x.ndim)]
+    terms = [
+        (w.astype(x.dtype).reshape(shape) if np.ndim(w) else x.dtype.type(w)) * cells(x, axis, start + k, size)
+        for k, w in weights.items()
+    ]
+    return sum(terms[1:], terms[0])
+
+
+def laplacian(
+    x: jax.Array, start: int, shape: Sequence[int], accuracy: int, spacing: Sequence[float], axes: Sequence[int]
+) -> jax.Array:
+    """Sum of the second derivatives along these of the model's axes (the first of x are the shots), at ``shape`` cells
+    from ``start``.
+    """
     ndim = len(shape)
 
     def shifted(axis: int, k: int) -> jax.Array:
         low = [start + (k if a == axis else 0) for a in range(ndim)]
         return lax.slice(x, [0, *low], [x.shape[0], *(lo + n for lo, n in zip(low, shape, strict=True))])
 
-    centre = sum(SECOND[accuracy][0] / h**2 for h in spacing)
+    centre = sum(SECOND[accuracy][0] / spacing[axis] ** 2 for axis in axes)
     total = x.dtype.type(centre) * shifted(0, 0)
-    for axis, h in enumerate(spacing):
+    for axis in axes:
         for k, w in enumerate(SECOND[accuracy][1:], start=1):
-            total = total + x.dtype.type(w / h**2) * (shifted(axis, k) + shifted(axis, -k))
+            total = total + x.dtype.type(w / spacing[axis] ** 2) * (shifted(axis, k) + shifted(axis, -k))
     return total

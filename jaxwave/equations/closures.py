@@ -32,9 +32,9 @@ A difference with closures is the one that takes all values beyond the faces to 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -44,6 +44,9 @@ from jaxwave.boundary import Range
 
 Closure = str | None
 """What a difference does at a face; None where values beyond it are zero, as at a layer's outer end."""
+
+ROUNDING = 1e-14
+"""What sums of weights that cancel leave behind, for cells of size 1."""
 
 
 def images(ends: Sequence[str | None]) -> tuple[Closure, Closure]:
@@ -61,7 +64,8 @@ def _named(ends: Sequence[str | None], names: dict[str, str]) -> tuple[Closure, 
     return first, last
 
 
-class Patch(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Patch:
     """What a closure adds: a matrix from ``columns`` to ``rows`` of an axis."""
 
     rows: Range
@@ -71,6 +75,15 @@ class Patch(NamedTuple):
     def moved(self, rows: int, columns: int) -> Patch:
         """The same further on."""
         return Patch(_shift(self.rows, rows), _shift(self.columns, columns), self.matrix)
+
+    def scaled(self, by: float) -> Patch:
+        return Patch(self.rows, self.columns, by * self.matrix)
+
+    def spread(self, n: int) -> Patch:
+        """The same with ``n`` rows, most of them zero."""
+        matrix = np.zeros((n, self.columns.size))
+        matrix[self.rows.start : self.rows.stop] = self.matrix
+        return Patch(Range(0, n), self.columns, matrix)
 
     @property
     def transposed(self) -> Patch:
@@ -85,6 +98,37 @@ class Patch(NamedTuple):
             if column.any()
         ]
         return sum(terms[1:], terms[0])
+
+    def along(self, band: range) -> bool:
+        """Whether no column is further from its row than a stencil that reaches over ``band``."""
+        rows, columns = np.nonzero(self.matrix)
+        apart = columns + self.columns.start - rows - self.rows.start
+        return band.start <= apart.min() and apart.max() < band.stop
+
+
+Weights = Mapping[int, float | np.ndarray]
+"""Weights of a stencil by offset: numbers, or lines along its axis."""
+
+
+def with_patches(
+    weights: Mapping[int, float], patches: Sequence[Patch], cells: Range
+) -> tuple[Weights, tuple[Patch, ...]]:
+    """A stencil at ``cells`` with the patches that it can take up, and the others: those from one end to the other.
+
+    Where a patch changes a weight, the weight becomes a line along the axis. A product that is added under a pad would
+    be a branch instead, which keeps the compiler from vectorising the kernel that it is in.
+    """
+    near = [p for p in patches if p.along(range(min(weights), max(weights) + 1))]
+    found = {}
+    for offset, w in weights.items():
+        line = np.full(cells.size, w)
+        for patch in near:
+            for i, row in enumerate(patch.matrix, patch.rows.start):
+                column = i + offset - patch.columns.start
+                if 0 <= column < len(row):
+                    line[i - cells.start] += row[column]
+        found[offset] = w if (line == w).all() else line
+    return found, tuple(p for p in patches if p not in near)
 
 
 def _shift(cells: Range, by: int) -> Range:
@@ -201,10 +245,10 @@ def _patches(matrix: np.ndarray, shift: int) -> tuple[Patch, ...]:
             start = (i * middle[0], j * middle[1])
             part = matrix[(slice(0, middle[0]), slice(middle[0], None))[i]]
             part = part[:, (slice(0, middle[1]), slice(middle[1], None))[j]]
-            # Sums of weights that cancel leave rounding behind.
-            used = [np.flatnonzero((np.abs(part) > 1e-14).any(1 - axis)) for axis in (0, 1)]
+            used = [np.flatnonzero((np.abs(part) > ROUNDING).any(1 - axis)) for axis in (0, 1)]
             if not used[0].size:
                 continue
+            part = np.where(np.abs(part) > ROUNDING, part, 0)
             (low, high), (left, right) = ((x[0], x[-1] + 1) for x in used)
             patch = Patch(Range(int(low), int(high)), Range(int(left), int(right)), part[low:high, left:right])
             found.append(patch.moved(start[0] + i * shift, start[1] + j * shift))

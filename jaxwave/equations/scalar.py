@@ -142,28 +142,37 @@ class ScalarEquation:
         return lax.pad(x, x.dtype.type(0), config)
 
     def _laplacian(self, u: jax.Array) -> jax.Array:
-        grid = self.grid
-        inner = stencils.laplacian(u, grid.halo, grid.interior, grid.accuracy, grid.spacing)
-        config = [(0, 0, 0)] + [
-            (grid.halo, total - n - grid.halo, 0) for total, n in zip(grid.padded, grid.interior, strict=True)
+        grid, r, last = self.grid, self.grid.halo, self.grid.ndim - 1
+        found = [
+            closures.second(grid.accuracy, closures.images(e), n) for e, n in zip(grid.ends, grid.interior, strict=True)
         ]
-        total = lax.pad(inner, u.dtype.type(0), config)
-        for axis, patch in self._patches:
-            low, high = patch.rows.start, grid.padded[axis] - patch.rows.stop
-            config = [(0, 0, 0)] * u.ndim
-            config[axis + 1] = (low, high, 0)
-            total = total + lax.pad(patch.of(u, axis + 1), u.dtype.type(0), config)
+        found = [[p.scaled(1 / h**2).moved(r, r) for p in x] for x, h in zip(found, grid.spacing, strict=True)]
+        # XLA on a CPU vectorises a stencil with lines for weights along the last axis, and along the others, if there
+        # are layers too, only products of lines with the cells next to a face.
+        plain = range(grid.ndim if not found[last] else last)
+        total = jnp.zeros_like(u)
+        if plain:
+            inner = stencils.laplacian(u, r, grid.interior, grid.accuracy, grid.spacing, plain)
+            total = self._pad_axes(inner, {axis: Range(r, r + n) for axis, n in enumerate(grid.interior)})
+        for axis in plain:
+            for patch in found[axis]:
+                total = total + patch.spread(grid.padded[axis]).of(u, axis + 1)
+        if found[last]:
+            cells = Range(r, r + grid.interior[last])
+            weights = {k: w / grid.spacing[last] ** 2 for k, w in stencils.second_weights(grid.accuracy).items()}
+            weights, far = closures.with_patches(weights, found[last], cells)
+            line = stencils.weighted(u, last + 1, cells.start, cells.size, weights)
+            total = total + self._pad_axes(line, {last: cells})
+            for patch in far:
+                total = total + self._pad_axes(patch.of(u, last + 1), {last: patch.rows})
         return total
 
-    @property
-    def _patches(self) -> tuple[tuple[int, closures.Patch], ...]:
-        """What the closures add to the Laplacian, and along which axes."""
-        grid = self.grid
-        return tuple(
-            (axis, closures.Patch(p.rows, p.columns, p.matrix / h**2).moved(grid.halo, grid.halo))
-            for axis, (ends, n, h) in enumerate(zip(grid.ends, grid.interior, grid.spacing, strict=True))
-            for p in closures.second(grid.accuracy, closures.images(ends), n)
-        )
+    def _pad_axes(self, x: jax.Array, cells: dict[int, Range]) -> jax.Array:
+        """An array over these cells of the model's axes, and the whole of others, padded with zeros."""
+        config = [(0, 0, 0)] * x.ndim
+        for axis, span in cells.items():
+            config[axis + 1] = (span.start, self.grid.padded[axis] - span.stop, 0)
+        return lax.pad(x, x.dtype.type(0), config)
 
     def _everywhere(self, slab: Slab) -> Range:
         return Range(0, self.grid.padded[slab.axis])
@@ -222,10 +231,11 @@ class ScalarEquation:
         """From u[t+1] and u[t] to u[t] and u[t-1], and g[t], given g[t] in the layers."""
         (c,) = m
         u_next, u = levels
+        one = points.one(c, self.grid.halo)
         g = self._laplacian(u)
         for part, cells in zip(ring, self._ring(), strict=True):
             g = lax.dynamic_update_slice(g, part, (0, *(cell.start for cell in cells)))
-        g = g / points.one(c, self.grid.halo)
+        g = g / one
         u_previous = 2 * u - u_next + c * g
         for (dc,), (stored,) in scatter:
             u_previous = u_previous + dc * stored

@@ -92,7 +92,7 @@ class Derivative:
         grid, n, h = self.grid, self.grid.interior[self.axis], int(self.half)
         found = closures.first(grid.accuracy, self.closures, self.half, n)
         size = grid.spacing[self.axis]
-        return tuple(Patch(p.rows, p.columns, p.matrix / size).moved(grid.halo - h, grid.halo - 1 + h) for p in found)
+        return tuple(p.scaled(1 / size).moved(grid.halo - h, grid.halo - 1 + h) for p in found)
 
     @property
     def weights(self) -> np.ndarray:
@@ -113,10 +113,9 @@ class Derivative:
         """
         rows, held = np.arange(self.cells.start, self.cells.stop), self.back.cells
         found = []
-        for k, w in enumerate(np.asarray(stencils.STAGGERED[self.grid.accuracy]) / self.grid.spacing[self.axis]):
-            for columns, weight in ((rows + k + self.half, w), (rows - k + self.half - 1, -w)):
-                inside = (columns >= held.start) & (columns < held.stop)
-                found.append((rows[inside], columns[inside], np.full(inside.sum(), weight)))
+        for offset, weight in self._by_offset.items():
+            inside = (rows + offset >= held.start) & (rows + offset < held.stop)
+            found.append((rows[inside], rows[inside] + offset, np.full(inside.sum(), weight)))
         for patch in self.patches:
             row, column = np.indices(patch.matrix.shape)
             found.append((patch.rows.start + row.ravel(), patch.columns.start + column.ravel(), patch.matrix.ravel()))
@@ -129,15 +128,28 @@ class Derivative:
         np.add.at(matrix, (rows, columns), weights)
         return matrix
 
-    def _closed(self, d: jax.Array, x: jax.Array, transposed: bool = False) -> jax.Array:
-        """d plus what the closures make of x, or minus what their transposes do."""
-        for patch in self.patches:
-            if transposed:
-                patch = patch.transposed
-                d = d - self.pad(patch.of(x, self.axis + 1), patch.rows)
+    def _everywhere(self, x: jax.Array, transposed: bool = False) -> jax.Array:
+        """The derivative of x without its layers, or minus its transpose, on the padded grid."""
+        d = self.back if transposed else self
+        patches = self.patches
+        if not patches:
+            return d.pad(d.difference(x, d.cells), d.cells)
+        patches = tuple(p.transposed.scaled(-1) for p in patches) if transposed else patches
+        weights, far = closures.with_patches(d._by_offset, patches, d.cells)
+        total = d.pad(stencils.weighted(x, self.axis + 1, d.cells.start, d.cells.size, weights), d.cells)
+        for patch in far:
+            if self.axis < self.grid.ndim - 1:  # no branch: see the scalar equation
+                total = total + patch.spread(self.grid.padded[self.axis]).of(x, self.axis + 1)
             else:
-                d = d + self.pad(patch.of(x, self.axis + 1), patch.rows)
-        return d
+                total = total + self.pad(patch.of(x, self.axis + 1), patch.rows)
+        return total
+
+    @property
+    def _by_offset(self) -> dict[int, float]:
+        """The stencil's weights by offset, on the padded grid."""
+        ahead, size = int(self.half), self.grid.spacing[self.axis]
+        c = [w / size for w in stencils.STAGGERED[self.grid.accuracy]]
+        return {-k + ahead - 1: -w for k, w in reversed(list(enumerate(c)))} | {k + ahead: w for k, w in enumerate(c)}
 
     def difference(self, x: jax.Array, cells: Range, origin: int = 0) -> jax.Array:
         """D x at ``cells``, of an array that begins at cell ``origin``."""
@@ -198,7 +210,7 @@ class Derivative:
 
     def apply(self, x: jax.Array, memory, profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """The derivative of x on the padded grid, and the memory of its layers after the step."""
-        d = self._closed(self.pad(self.difference(x, self.cells), self.cells), x)
+        d = self._everywhere(x)
         row, after = memory[-1] if self.rows else None, []
         slabs = self.without_row(memory)
         for psi, layer, profile in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
@@ -220,9 +232,8 @@ class Derivative:
                 z = (profile["b"] * z + profile["a"] * self._cut(e, layer.cells)) / one
                 row = self._put(row, z, layer)
                 after.append(z)
-            d = back.pad(back.difference(e + row, back.cells), back.cells)
-            return self._closed(d, e, transposed=True), (*after, row)
-        d = self._closed(back.pad(back.difference(e, back.cells), back.cells), e, transposed=True)
+            return self._everywhere(e + row, transposed=True), (*after, row)
+        d = self._everywhere(e, transposed=True)
         after = []
         for z, layer, profile in zip(memory, self.layers, profiles, strict=True):
             z = (profile["b_extent"] * z + profile["a_extent"] * self._cut(e, layer.extent)) / one
