@@ -86,7 +86,8 @@ class Hicks:
             Default 0.
         mirror_plane: Coordinates of the planes, in the order of the faces; None for the default, which is one cell
             outside the model (-1 or n) for -1, where :func:`jaxwave.scalar` has u = 0 next to a face of ``pml_width``
-            0, and half a cell outside (-1/2 or n - 1/2) for 1. They must be at, or halfway between, cells of the field.
+            0 without a name in ``boundary``, and half a cell outside (-1/2 or n - 1/2) for 1. Faces that are "free" or
+            "rigid" are half a cell outside. They must be at, or halfway between, cells of the field.
 
     Raises:
         TypeError, ValueError: If an argument is wrong; if a point needs cells that the model does not have, or lies

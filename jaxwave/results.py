@@ -110,7 +110,8 @@ class AcousticResult(NamedTuple):
     Attributes:
         pressure_0: Final pressure [shot, *region with layers], at time nt dt.
         vz_0, vy_0, vx_0: Final particle velocities, half a step of the loop earlier. They lie between cells: along its
-            own axis each has one value more than there are cells, and value i is half a cell before cell i.
+            own axis each has one value more than there are cells, and value i is half a cell before cell i. Along a
+            periodic axis the first and the last are one point: the last has its value, the first is 0.
         psi: Memory variables of the absorbing layers.
         phi: The same.
         is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
@@ -170,7 +171,8 @@ class ElasticResult(NamedTuple):
     Attributes:
         vz_0, vy_0, vx_0: Final particle velocities [shot, *region with layers], half a step of the loop before nt dt.
             They lie between cells: along its own axis each has one value more than there are cells, and value i is half
-            a cell before cell i.
+            a cell before cell i. Along a periodic axis the first and the last are one point: the last has its value,
+            the first is 0.
         sigmazz_0, sigmayy_0, sigmaxx_0: Final normal stresses, in the cells, at nt dt.
         sigmayz_0, sigmaxz_0, sigmaxy_0: The other stresses, between cells along both of their axes.
         psi, phi: Memory variables of the absorbing layers.

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import reference
 from helpers import FREQ, amplitudes, largest, layered
-from test_acoustic_physics import between, derivative, injection
+from test_acoustic_physics import derivative, injection
 
 import jaxwave
-from jaxwave.equations.elastic import ElasticEquation
 
 ALPHA, BETA, RHO = 2600.0, 1500.0, 2000.0
 
@@ -83,54 +82,7 @@ def test_a_fluid_is_acoustic(accuracy, faces):
     assert not np.asarray(solid.sigmaxy_0).any()
 
 
-# ---- energy and layers ----
-
-
-def stored_energy(out, lamb, mu, ndim):
-    """Energy of the stresses: s C^-1 s, in the cells and between them."""
-    names = "zyx"[-ndim:]
-    normal = [np.asarray(getattr(out, f"sigma{k}{k}_0")) for k in names]
-    trace = sum(normal)
-    total = sum(s * (s - lamb / (ndim * lamb + 2 * mu) * trace) / (2 * mu) for s in normal).reshape(2, -1).sum(1)
-    for i in range(ndim):
-        for j in range(i + 1, ndim):
-            s = np.asarray(getattr(out, f"sigma{names[j]}{names[i]}_0"))
-            inner = [slice(1, -1) if a in (i, j) else slice(None) for a in range(ndim)]
-            slowness = [mu]
-            for axis in (i, j):
-                slowness = [np.take(x, np.arange(k, x.shape[axis] - 1 + k), axis) for x in slowness for k in (0, 1)]
-            total += (s[(slice(None), *inner)] ** 2 * sum(1 / x for x in slowness) / 4).reshape(2, -1).sum(1)
-    return total
-
-
-@pytest.mark.parametrize(("shape", "accuracy"), [((12, 13), 8), pytest.param((7, 8, 6), 4, marks=pytest.mark.slow)])
-def test_reflecting_faces_conserve_energy(shape, accuracy):
-    # Neighbours differ by a factor of a hundred, at the largest time step.
-    spacing, ndim, rng = (5.0, 6.0, 4.0)[: len(shape)], len(shape), np.random.default_rng(1)
-    lamb, mu = (np.exp(rng.uniform(np.log(1e8), np.log(1e10), shape)) for _ in range(2))
-    buoyancy = np.exp(rng.uniform(np.log(1e-5), np.log(1e-3), shape))
-    limit = ElasticEquation.largest_speed(dict(lamb=lamb, mu=mu, buoyancy=buoyancy), spacing, accuracy)
-    dt = jaxwave.grid.cfl_time_step(limit, spacing)
-    models, settings = (lamb, mu, buoyancy, spacing, dt), dict(accuracy=accuracy, pml_width=0)
-    names = "zyx"[-ndim:]
-    fields = {f"sigma{k}{k}_0": rng.standard_normal((2, *shape)) for k in names}
-    out = jaxwave.elastic(*models, nt=1, **fields, **settings)
-
-    def energy(now):
-        after = jaxwave.elastic(*models, nt=1, initial_state=now.state, **settings)
-        total = stored_energy(now, lamb, mu, ndim)
-        for axis, name in enumerate(names):
-            product = np.asarray(getattr(now, f"v{name}_0") * getattr(after, f"v{name}_0"))
-            total = total + (product * between(1 / buoyancy, axis)).reshape(2, -1).sum(1)
-        return total
-
-    energies = [energy(out)]
-    for _ in range(2):
-        out = jaxwave.elastic(*models, nt=500, initial_state=out.state, **settings)
-        energies.append(energy(out))
-    # An invariant of the discrete scheme: only rounding can move it.
-    np.testing.assert_allclose(energies[1:], [energies[0]] * 2, rtol=1e-9)
-    assert all((e > 0).all() for e in energies)
+# ---- layers ----
 
 
 @pytest.mark.slow
