@@ -126,10 +126,14 @@ def inputs(case):
 
 
 def wavefield_sizes(case):
-    """Pressures of 1 and the velocities that belong to them."""
+    """Pressures of 1 and the velocities that belong to them; of elastic waves, with more kinds of
+    receivers to be balanced, phi too, which remembers the velocities' derivatives.
+    """
     impedance = 2000.0 * 1500.0
     velocities = {f"v{k}_0": 1 / impedance for k in "zyx"}
-    return velocities if case.name != "scalar" else {}
+    if case.name == "elastic":
+        return {**velocities, "phi": 1 / impedance / SPACING[0]}
+    return velocities if case.name == "acoustic" else {}
 
 
 def source_size(case, name):

@@ -240,7 +240,7 @@ def test_mappings_and_arguments_say_the_same():
     ("arguments", "error", "message"),
     [
         (dict(rho=np.full((12, 13), RHO)), ValueError, "must have the same cells; `v` has"),
-        (dict(rho=np.full((12, 14), -1.0)), ValueError, "`rho` must be finite and positive; got -1.0"),
+        (dict(rho=np.full((12, 14), -1.0)), ValueError, "`rho` must be finite and not negative; got -1.0"),
         (dict(source_amplitudes_x=np.ones((1, 1, 9))), ValueError, "`source_amplitudes_x` is given without"),
         (dict(sources={"q": (np.ones((1, 1, 9)), [[[1, 1]]])}), ValueError, "no source of kind 'q' in 2 dimensions"),
         (dict(receiver_locations_z=[[[1, 1]]]), ValueError, "no receiver of kind 'z' in 2 dimensions"),
