@@ -81,6 +81,15 @@ def second_difference(x: jax.Array, axis: int, start: int, size: int, accuracy: 
     return total
 
 
+def staggered_weights(c: Sequence[float], half: bool) -> dict[int, float]:
+    """Weights of a staggered difference by offset, as :func:`staggered_difference` numbers points, from those of its
+    positive half.
+    """
+    ahead = int(half)
+    before = {ahead - 1 - k: -w for k, w in reversed(list(enumerate(c)))}
+    return before | {ahead + k: w for k, w in enumerate(c)}
+
+
 def second_weights(accuracy: int) -> dict[int, float]:
     """Weights of the second difference by offset."""
     w = SECOND[accuracy]

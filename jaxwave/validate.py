@@ -216,12 +216,16 @@ def speed(
 
 def _check_values(name: str, value: np.ndarray, rule: str) -> None:
     words, holds = RULES[rule]
-    good = holds(value)
-    if not good.all():
-        bad = np.argwhere(~good)
-        where = tuple(int(i) for i in bad[0])
+    bad = ~holds(value)
+    if bad.any():
+        where = _first(bad)
         need = "finite" if words == "finite" else f"finite and {words}"
-        raise ValueError(f"`{name}` must be {need}; got {value[where]} at index {where} ({len(bad)} such cells)")
+        raise ValueError(f"`{name}` must be {need}; got {value[where]} at index {where} ({int(bad.sum())} such cells)")
+
+
+def _first(bad: np.ndarray) -> tuple[int, ...]:
+    """Index of the first true value."""
+    return tuple(int(i) for i in np.argwhere(bad)[0])
 
 
 # ---- numbers ----
@@ -446,7 +450,7 @@ def inside(name: str, places: Any | None, region: Region, ndim: int) -> None:
         return
     outside = ((value < np.asarray(region.start)) | (value >= np.asarray(region.stop))).any(-1) & ~ignored(value)
     if outside.any():
-        shot, point = (int(i) for i in np.argwhere(outside)[0])
+        shot, point = _first(outside)
         raise ValueError(
             f"`{name}` of shot {shot}, index {point} is {value[shot, point].tolist()}, outside the region of cells "
             f"{list(region.start)} to {[n - 1 for n in region.stop]} ({int(outside.sum())} such locations). Locations "
@@ -472,14 +476,14 @@ def positive_around(
     bad = np.zeros(skip.shape, bool)
     for axis in axes:
         bad |= (x[..., axis] == last[axis]) & (faces[2 * axis + 1] in ("free", None))
+    beyond = np.where([kind == "periodic" for kind in faces[1::2]], region.start, last)
     for step in itertools.product((0, 1), repeat=len(axes)):
         at = x.copy()
         at[..., axes] += step
-        beyond = np.where([faces[2 * axis + 1] == "periodic" for axis in range(len(last))], region.start, last)
         bad |= ~(values[(shot, *np.moveaxis(np.where(at > last, beyond, at), -1, 0))] > 0)
     bad &= ~skip
     if bad.any():
-        shot, point = (int(i) for i in np.argwhere(bad)[0])
+        shot, point = _first(bad)
         raise ValueError(
             f"sources of kind {kind!r} act between their cell and the next ones along axes "
             f"{' and '.join(map(str, axes))}, where `{model}` must be positive; around cell {x[shot, point].tolist()} "

@@ -261,14 +261,25 @@ def _line(solution, rate, place, source, alpha: float, beta: float, rho: float, 
     return 2 * (each * (w * end / 2 * r * np.cosh(q))[:, None]).sum(1)
 
 
-def rayleigh_speed(alpha: float, beta: float) -> float:
-    """The root c < beta of (2 - c^2/beta^2)^2 = 4 sqrt(1 - c^2/alpha^2) sqrt(1 - c^2/beta^2), by bisection."""
-    low, high = 0.5 * beta, beta * (1 - 1e-12)
+def surface_speed(alpha: float, beta: float, fluid: float = math.inf, ratio: float = 0.0) -> float:
+    """Speed of the wave along the plane surface of a solid: Rayleigh's, or Scholte's beside a fluid in which waves have
+    the speed ``fluid`` and whose density is ``ratio`` of the solid's.
+
+    The root, by bisection, of Rayleigh's function with the fluid's load (J. G. Scholte, Mon. Not. R. Astron. Soc.
+    Geophys. Suppl. 5, 1947), which is positive at the slowest speed and negative below the root.
+    """
+
+    def secular(c):
+        p, s, f = (math.sqrt(1 - (c / v) ** 2) for v in (alpha, beta, fluid))
+        return (2 - (c / beta) ** 2) ** 2 - 4 * p * s + ratio * (c / beta) ** 4 * p / f
+
+    high = min(beta, fluid) * (1 - 1e-12)
+    low = 0.1 * high
+    assert secular(low) < 0 < secular(high)
     for _ in range(80):
-        c = (low + high) / 2
-        left = (2 - (c / beta) ** 2) ** 2 - 4 * math.sqrt((1 - (c / alpha) ** 2) * (1 - (c / beta) ** 2))
-        low, high = (c, high) if left < 0 else (low, c)
-    return c
+        middle = (low + high) / 2
+        low, high = (middle, high) if secular(middle) < 0 else (low, middle)
+    return low
 
 
 def lamb(force, distance: float, alpha: float, beta: float, rho: float, t: np.ndarray) -> np.ndarray:

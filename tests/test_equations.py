@@ -13,7 +13,7 @@ from helpers import bitwise_equal, largest
 from jax import lax
 
 from jaxwave.boundary import Grid
-from jaxwave.embedding import prepare, profiles
+from jaxwave.embedding import run_inputs
 from jaxwave.engine import RunInputs
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.problem import describe
@@ -94,9 +94,7 @@ def test_derivatives_equal_those_of_the_step_by_jax(case):
     with contract.expect_substeps(case):
         problem = describe(case.physics, **bound, grid_spacing=case.spacing, dt=case.dt)
     equation, setup, info = problem.plan.equation, problem.setup, problem.info
-    m, operands, _, amplitudes, x = prepare(setup, problem.arrays)
-    layers = profiles(equation, setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(np.float64))
-    operands = {**operands, "profiles": layers}
+    m, operands, _, amplitudes, x = run_inputs(setup, problem.arrays, info.max_vel, info.pml_freq)[0]
     nothing = (None,) * len(equation.slots)
 
     def ours(m, s, x):

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from helpers import FREQ, amplitudes, largest, layered, wavelet
+from helpers import FREQ, amplitudes, dense, largest, layered, wavelet
 from jax import lax
 
 import jaxwave
 from jaxwave.boundary import Grid
-from jaxwave.embedding import prepare, profiles
+from jaxwave.embedding import run_inputs
 from jaxwave.equations import closures, points
 from jaxwave.equations.elastic import pairs
 from jaxwave.equations.registry import EQUATIONS
@@ -32,7 +32,7 @@ def both_ways(accuracy, pair, n, spacing=1.0):
     grid, r = Grid((n,), (spacing,), accuracy, (0, 0)), accuracy // 2
     cells, between = slice(r, r + n), slice(r - 1, r + n)
     to_cells, to_points = (Derivative(grid, 0, half, pair) for half in (False, True))
-    return to_cells.dense()[cells, between], to_points.dense()[between, cells], to_cells.weights[between]
+    return dense(to_cells)[cells, between], dense(to_points)[between, cells], to_cells.weights[between]
 
 
 @pytest.mark.parametrize("accuracy", ORDERS)
@@ -52,7 +52,7 @@ def test_compiled_derivatives_are_the_matrices(accuracy, pair):
     grid, layers = Grid((3, n), (1.0, h), accuracy, (0,) * 4), (((),) * 2,) * 2
     for half in (False, True):
         d = Derivative(grid, 1, half, pair)
-        for matrix, function, seen in ((d.dense(), d.apply, d.back), (-d.dense().T, d.transpose, d)):
+        for matrix, function, seen in ((dense(d), d.apply, d.back), (-dense(d).T, d.transpose, d)):
             x = np.zeros((2, *grid.padded))
             x[..., seen.cells.start : seen.cells.stop] = rng.standard_normal((2, grid.padded[0], seen.cells.size))
             got, _ = function(jnp.asarray(x), (), layers, 1.0)
@@ -214,13 +214,12 @@ def settled(name, models, spacing, dt, **settings):
     bound = {**contract.defaults(contract.Case(name, len(spacing))), **settings, **given}
     problem = describe(EQUATIONS[name], **bound, grid_spacing=spacing, dt=dt)
     equation, info = problem.plan.equation, problem.info
-    m, operands, _, _, x = prepare(problem.setup, problem.arrays)
-    layers = profiles(equation, problem.setup.inner_dt, info.max_vel, info.pml_freq, np.dtype(np.float64))
+    m, operands, _, _, x = run_inputs(problem.setup, problem.arrays, info.max_vel, info.pml_freq)[0]
     nothing = (None,) * len(equation.slots)
 
     def step(x):
         shots = jnp.zeros((jax.tree.leaves(x)[0].shape[0], 0))
-        return equation.step(m, {**operands, "profiles": layers}, x, shots, [], nothing)[0]
+        return equation.step(m, operands, x, shots, [], nothing)[0]
 
     return equation, m, step, x, info
 
@@ -289,18 +288,17 @@ def test_reflecting_faces_conserve_energy(name, accuracy, faces):
     rng = np.random.default_rng(4)
     noise = jax.tree.map(lambda y: rng.standard_normal(y.shape), x)
     # Only where there is something: a wavefield is zero wherever its coefficient is.
-    fields = [m[0]] * 2 if name == "scalar" else [m[0]] if name == "acoustic" else None
     if name == "elastic":
         start = x._replace(normal=tuple(jnp.where(m[1] > 0, y, 0) for y in noise.normal))
     elif name == "acoustic":
-        start = x._replace(p=jnp.where(fields[0] > 0, noise.p, 0))
+        start = x._replace(p=jnp.where(m[0] > 0, noise.p, 0))
     else:
-        start = x._replace(u=jnp.where(fields[0] > 0, noise.u, 0), u_previous=jnp.where(fields[1] > 0, noise.u, 0))
+        start = x._replace(u=jnp.where(m[0] > 0, noise.u, 0), u_previous=jnp.where(m[0] > 0, noise.u, 0))
 
     @jax.jit
     def energies(x):
         def thousand(x, _):
-            x, after = lax.fori_loop(0, 999, lambda _, x: step(x), x), None
+            x = lax.fori_loop(0, 999, lambda _, x: step(x), x)
             after = step(x)
             return after, energy(equation, m, x, after)
 
@@ -392,7 +390,7 @@ ALPHA, BETA, RHO = 2000.0, 2000.0 / 3**0.5, 2000.0
 def test_speed_of_a_rayleigh_wave(accuracy):
     # A standing wave, one wavelength on a periodic axis, begins as the mode's velocities without stress.
     n, depth, h, periods = 16, 40, 5.0, 10
-    k, c = 2 * np.pi / (n * h), reference.rayleigh_speed(ALPHA, BETA)
+    k, c = 2 * np.pi / (n * h), reference.surface_speed(ALPHA, BETA)
     p, s = (k * np.sqrt(1 - (c / speed) ** 2) for speed in (ALPHA, BETA))
     b = 2 * k * p / (k**2 + s**2)
     x, z = h * (np.arange(n) + 0.5), h * (np.arange(depth) + 0.5)

@@ -13,25 +13,6 @@ ALPHA, BETA, RHO = 2600.0, 1500.0, 2000.0
 FLUID, FLUID_RHO = 1500.0, 1000.0
 
 
-def scholte_speed():
-    """Speed of the wave along the plane contact of a fluid and a solid half-space.
-
-    The root of Rayleigh's function with the fluid's load (J. G. Scholte, Mon. Not. R. Astron. Soc. Geophys. Suppl. 5,
-    1947), which is positive at the slowest of the three speeds and negative towards 0.
-    """
-
-    def secular(c):
-        p, s, f = (np.sqrt(1 - (c / v) ** 2) for v in (ALPHA, BETA, FLUID))
-        return (2 - (c / BETA) ** 2) ** 2 - 4 * p * s + FLUID_RHO / RHO * (c / BETA) ** 4 * p / f
-
-    low, high = 100.0, 0.999999 * min(BETA, FLUID)
-    assert secular(low) < 0 < secular(high)
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if secular(middle) < 0 else (low, middle)
-    return low
-
-
 def phase_speed(first, second, distance, near, dt, freq):
     """Phase velocity at ``freq`` (Hz) between two receivers, of a wave whose velocity is ``near`` but for less than a
     period.
@@ -54,7 +35,7 @@ def test_speed_of_the_scholte_wave(accuracy):
         source_amplitudes_p=amplitudes(nt, dt, delay=delay), source_locations_p=[[[top - 1, source]]],
         receiver_locations_p=[[[top - 1, x] for x in receivers]],
     )  # fmt: skip
-    want, t = scholte_speed(), np.arange(nt) * dt
+    want, t = reference.surface_speed(ALPHA, BETA, FLUID, FLUID_RHO / RHO), np.arange(nt) * dt
     # A window around the slow wave, whose amplitude two dimensions keep: the others came before.
     arrivals = [(x - source) * h / want + delay for x in receivers]
     windows = [np.exp(-(((t - arrival) / 0.04) ** 4)) for arrival in arrivals]

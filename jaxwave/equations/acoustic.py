@@ -45,7 +45,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave import boundary
 from jaxwave.boundary import Grid, Memory
 from jaxwave.equations import closures, points, staggered
 from jaxwave.equations.staggered import Derivative, components, unit
@@ -98,8 +97,7 @@ class AcousticEquation:
     receiver_kinds = source_kinds
 
     def zero_faces(self, name: str) -> tuple[tuple[int, int], ...]:
-        offset = self.wavefield_offsets(self.grid.ndim)[name]
-        return staggered.zero_faces(self.grid, np.flatnonzero(offset).tolist(), ("rigid",))
+        return staggered.zero_faces(self.grid, self.wavefield_offsets(self.grid.ndim)[name], "rigid")
 
     @staticmethod
     def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -112,10 +110,8 @@ class AcousticEquation:
         v, rho = (x if x.ndim > ndim else x[None] for x in (values["v"], values["rho"]))
         if not rho.any():
             raise ValueError("`rho` is 0 everywhere: there is nothing but vacuum")
-        ends = boundary.pairs(kinds or (None,) * 2 * ndim)
-        buoyancy = [staggered.buoyancy_between(rho, axis, ends[axis]) for axis in range(ndim)]
-        largest, found = float(np.where(rho > 0, v, 0).max()), tuple(map(closures.images, ends))
-        return staggered.limiting_speed(largest, rho * v**2, buoyancy, spacing, accuracy, found)
+        largest = float(np.where(rho > 0, v, 0).max())
+        return staggered.limiting_speed(largest, rho * v**2, rho, spacing, accuracy, kinds, closures.images)
 
     def coefficients(self, models, dt):
         grid, rho = self.grid, jnp.where(models["rho"] > 0, models["rho"], 0)  # no derivative where it is 0

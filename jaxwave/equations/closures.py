@@ -209,7 +209,7 @@ def _folded_points(wide: np.ndarray, points: np.ndarray, sign: int) -> np.ndarra
 
 def _difference(c: Sequence[float]) -> dict[int, float]:
     """Weights of N by the number of the point less that of the cell."""
-    return {k + 1: w for k, w in enumerate(c)} | {-k: -w for k, w in enumerate(c)}
+    return stencils.staggered_weights(c, half=True)  # point i lies before cell i here
 
 
 def _banded(rows: np.ndarray, columns: np.ndarray, band: dict[int, float]) -> np.ndarray:

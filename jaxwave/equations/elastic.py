@@ -52,6 +52,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import functools
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -59,7 +60,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave import boundary
 from jaxwave.boundary import Grid, Memory
 from jaxwave.equations import closures, points, staggered
 from jaxwave.equations.staggered import Derivative, components, tensor, unit
@@ -116,8 +116,8 @@ class ElasticEquation:
     receiver_kinds = source_kinds
 
     def zero_faces(self, name: str) -> tuple[tuple[int, int], ...]:
-        axes = np.flatnonzero(self.wavefield_offsets(self.grid.ndim)[name]).tolist()
-        return staggered.zero_faces(self.grid, axes, ("rigid",) if name.startswith("v") else ("free",))
+        offset = self.wavefield_offsets(self.grid.ndim)[name]
+        return staggered.zero_faces(self.grid, offset, "rigid" if name.startswith("v") else "free")
 
     @staticmethod
     def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -140,12 +140,9 @@ class ElasticEquation:
             raise ValueError(
                 f"`lamb` + 2 `mu` must be positive, or 0 together with `buoyancy` (vacuum); got {stiffness.min():g}"
             )
-        ends = boundary.pairs(kinds or (None,) * 2 * ndim)
-        rho = points.divide(1, b, np)
-        between = [staggered.buoyancy_between(rho, axis, ends[axis]) for axis in range(ndim)]
-        largest = float(np.sqrt((stiffness * b).max()))
-        found = tuple(closures.elastic(pair, normal=True) for pair in ends)
-        return staggered.limiting_speed(largest, stiffness, between, spacing, accuracy, found)
+        largest, rho = float(np.sqrt((stiffness * b).max())), points.divide(1, b, np)
+        closed = functools.partial(closures.elastic, normal=True)
+        return staggered.limiting_speed(largest, stiffness, rho, spacing, accuracy, kinds, closed)
 
     def coefficients(self, models, dt):
         grid, ndim = self.grid, self.grid.ndim

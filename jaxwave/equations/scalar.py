@@ -231,11 +231,10 @@ class ScalarEquation:
         """From u[t+1] and u[t] to u[t] and u[t-1], and g[t], given g[t] in the layers."""
         (c,) = m
         u_next, u = levels
-        one = points.one(c, self.grid.halo)
         g = self._laplacian(u)
         for part, cells in zip(ring, self._ring(), strict=True):
             g = lax.dynamic_update_slice(g, part, (0, *(cell.start for cell in cells)))
-        g = g / one
+        g = g / points.one(c, self.grid.halo)
         u_previous = 2 * u - u_next + c * g
         for (dc,), (stored,) in scatter:
             u_previous = u_previous + dc * stored

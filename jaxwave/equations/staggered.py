@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -121,13 +122,6 @@ class Derivative:
             found.append((patch.rows.start + row.ravel(), patch.columns.start + column.ravel(), patch.matrix.ravel()))
         return tuple(map(np.concatenate, zip(*found, strict=True)))
 
-    def dense(self) -> np.ndarray:
-        """The same as a full matrix."""
-        matrix = np.zeros((self.grid.padded[self.axis],) * 2)
-        rows, columns, weights = self.entries()
-        np.add.at(matrix, (rows, columns), weights)
-        return matrix
-
     def _everywhere(self, x: jax.Array, transposed: bool = False) -> jax.Array:
         """The derivative of x without its layers, or minus its transpose, on the padded grid."""
         d = self.back if transposed else self
@@ -147,9 +141,8 @@ class Derivative:
     @property
     def _by_offset(self) -> dict[int, float]:
         """The stencil's weights by offset, on the padded grid."""
-        ahead, size = int(self.half), self.grid.spacing[self.axis]
-        c = [w / size for w in stencils.STAGGERED[self.grid.accuracy]]
-        return {-k + ahead - 1: -w for k, w in reversed(list(enumerate(c)))} | {k + ahead: w for k, w in enumerate(c)}
+        weights = stencils.staggered_weights(stencils.STAGGERED[self.grid.accuracy], self.half)
+        return {offset: w / self.grid.spacing[self.axis] for offset, w in weights.items()}
 
     def difference(self, x: jax.Array, cells: Range, origin: int = 0) -> jax.Array:
         """D x at ``cells``, of an array that begins at cell ``origin``."""
@@ -330,8 +323,7 @@ def buoyancy_between(rho, axis: int, ends=(None, None)):
     rho = xp.pad(rho, width, mode="wrap" if "periodic" in ends else "edge")
     n = rho.shape[axis + 1] - 1
     low, high = (rho[(slice(None),) * (axis + 1) + (slice(k, k + n),)] for k in (0, 1))
-    empty = low + high == 0
-    return xp.where(empty, 0, 2 / xp.where(empty, 1, low + high))
+    return points.divide(2, low + high, xp)
 
 
 def all_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype):
@@ -369,19 +361,19 @@ def buoyancies(equation, rho, dt: float) -> tuple[jax.Array, ...]:
     )
 
 
-def zero_faces(grid: Grid, axes, kinds) -> tuple[tuple[int, int], ...]:
-    """Faces (axis, side) on which a field that is offset along ``axes`` stays zero: those of these kinds, and the first
-    of a periodic axis, which the last one stands for.
+def zero_faces(grid: Grid, offset: Sequence[int], zero_at: str) -> tuple[tuple[int, int], ...]:
+    """Faces (axis, side) on which a field with this offset stays zero: those of the kind ``zero_at``, and the first of
+    a periodic axis, which the last one stands for.
     """
     return tuple(
         (axis, side)
-        for axis in axes
+        for axis in range(grid.ndim)
         for side, kind in enumerate(grid.ends[axis])
-        if kind in kinds or (kind == "periodic" and side == 0)
+        if offset[axis] and (kind == zero_at or (kind == "periodic" and side == 0))
     )
 
 
-def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, accuracy: int, ends=None) -> float:
+def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, accuracy: int, ends) -> float:
     """The speed of a homogeneous medium that would limit the time step as this one does, or a little more.
 
     From a bound of the largest frequency of K N b W^-1 N^T by Cauchy's inequality, exact where the medium is
@@ -396,10 +388,9 @@ def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, 
         buoyancy: For each axis b between the cells, [model, *cells] with one value more along the axis.
         spacing: Cell size per axis.
         accuracy: Order of the differences.
-        ends: For each axis the closures of its two faces. Default: none; the medium goes on beyond them.
+        ends: For each axis the closures of its two faces; where there is none, the medium goes on beyond.
     """
     c, total = np.abs(stencils.STAGGERED[accuracy]), 0.0
-    ends = ends or ((None, None),) * len(spacing)
     for axis, (b, h, pair) in enumerate(zip(buoyancy, spacing, ends, strict=True)):
         n, along = stiffness.shape[axis + 1], axis + 1
         line, patches = closures.bound(accuracy, pair, n)
@@ -420,7 +411,12 @@ def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, 
     return float(np.sqrt((stiffness * total).max() / largest))
 
 
-def limiting_speed(largest: float, stiffness, buoyancy, spacing, accuracy: int, ends=None) -> float:
-    """The largest speed or, if that would allow an unstable time step, the speed that allows the limit."""
+def limiting_speed(largest: float, stiffness, rho, spacing, accuracy: int, kinds, closed) -> float:
+    """The largest speed or, if that would allow an unstable time step, the speed that allows the limit.
+
+    ``kinds`` are those of the faces or None, ``closed`` makes the closures of a pair of them.
+    """
+    ends = boundary.pairs(kinds or (None,) * 2 * len(spacing))
+    buoyancy = [buoyancy_between(rho, axis, pair) for axis, pair in enumerate(ends)]
     margin = COURANT_NUMBER / critical_courant_number(accuracy, staggered=True)
-    return max(largest, margin * effective_speed(stiffness, buoyancy, spacing, accuracy, ends))
+    return max(largest, margin * effective_speed(stiffness, buoyancy, spacing, accuracy, tuple(map(closed, ends))))
