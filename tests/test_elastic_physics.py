@@ -146,7 +146,8 @@ def test_speeds_to_parameters_and_back():
     ("arguments", "message"),
     [
         (dict(mu=np.full((9, 9), -1.0)), "`mu` must be finite and not negative"),
-        (dict(buoyancy=np.zeros((9, 9))), "`buoyancy` must be finite and positive"),
+        (dict(buoyancy=np.full((9, 9), -1e-3)), "`buoyancy` must be finite and not negative"),
+        (dict(buoyancy=np.zeros((9, 9))), "`buoyancy` is 0 everywhere: there is nothing but vacuum"),
         (dict(lamb=np.full((9, 9), -9e9)), "`lamb` \\+ 2 `mu` must be positive"),
         (dict(grid_spacing=(5.0,)), "elastic equation is for 2 or 3 dimensions; got 1"),
     ],
