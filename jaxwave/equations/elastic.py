@@ -249,20 +249,19 @@ class ElasticEquation:
             return points.add(field, operands["sources"][kind], sources[kind]) if kind in sources else field
 
         for i, b in enumerate(buoyancy):
-            found = [
-                d.apply(self._stress(x, i, j), x.psi[i][j], profiles, one) for j, d in enumerate(self._of_stress(i))
-            ]  # fmt: skip
+            stresses = [self._stress(x, i, j) for j in range(n)]
+            g, memory = staggered.total(Derivative.apply, self._of_stress(i), stresses, x.psi[i], profiles, one)
             number = 2 + len(shears) + i
-            v, g = staggered.update(x.v[i], b, sum(g for g, _ in found), number, number + n - 1, scatter, keep, one)
+            v, g = staggered.update(x.v[i], b, g, number, number + n - 1, scatter, keep, one)
             velocities.append(inject(v, names[i]))
-            psi.append(tuple(memory for _, memory in found))
+            psi.append(memory)
             moved.append(g)
 
-        def strain(i, j):
-            e, phi[i, j] = self._of_velocity(i)[j].apply(velocities[i], x.phi[i][j], profiles, one)
+        def strain(k):
+            e, phi[k, k] = self._of_velocity(k)[k].apply(velocities[k], x.phi[k][k], profiles, one)
             return e
 
-        e = [strain(k, k) / one for k in range(n)]
+        e = [strain(k) / one for k in range(n)]
         div = sum(e[1:], e[0])
         if keep[0]:
             div = div / one
@@ -275,7 +274,9 @@ class ElasticEquation:
         normal = [inject(inject(s, "p"), 2 * name) for s, name in zip(normal, names, strict=True)]
         shear, sheared = [], []
         for k, (i, j) in enumerate(pairs(n)):
-            g = strain(i, j) + strain(j, i)
+            g, (phi[i, j], phi[j, i]) = staggered.total(
+                Derivative.apply, (self._of_velocity(i)[j], self._of_velocity(j)[i]), (velocities[i], velocities[j]),
+                (x.phi[i][j], x.phi[j][i]), profiles, one)  # fmt: skip
             s, g = staggered.update(x.shear[k], shears[k], g, 2 + k, 1 + n + k, scatter, keep, one)
             shear.append(inject(s, names[j] + names[i]))
             sheared.append(g)
@@ -320,8 +321,7 @@ class ElasticEquation:
         )
 
         def transposed(derivatives, fields, memories):
-            found = [d.transpose(f, q, profiles, one) for d, f, q in zip(derivatives, fields, memories, strict=True)]
-            return sum(g for g, _ in found), tuple(q for _, q in found)
+            return staggered.total(Derivative.transpose, derivatives, fields, memories, profiles, one)
 
         u, z = [], []
         for i, b in enumerate(buoyancy):
@@ -331,11 +331,16 @@ class ElasticEquation:
             z.append(memory)
         ds = self._adjoint_record(m, operands, w, u)
         gradients = [self._imaged(gradient, terms, trace, w, u) for gradient, terms in images]
-        parts = [[d.transpose(u[i], w.y[i][d.axis], profiles, one) for d in self._of_stress(i)] for i in range(n)]
-        normal = tuple(s - parts[k][k][0] for k, s in enumerate(w.normal))
-        shear = tuple(s - (parts[i][j][0] + parts[j][i][0]) for s, (i, j) in zip(w.shear, pairs(n), strict=True))
-        y = tuple(tuple(memory for _, memory in row) for row in parts)
-        return ElasticAdjoint(tuple(u), normal, shear, y, tuple(z)), ds, gradients
+        normal, shear, y = [], [], {}
+        for k, s in enumerate(w.normal):
+            g, y[k, k] = self._of_stress(k)[k].transpose(u[k], w.y[k][k], profiles, one)
+            normal.append(s - g)
+        for s, (i, j) in zip(w.shear, pairs(n), strict=True):
+            derivatives = self._of_stress(i)[j], self._of_stress(j)[i]
+            g, (y[i, j], y[j, i]) = transposed(derivatives, (u[i], u[j]), (w.y[i][j], w.y[j][i]))
+            shear.append(s - g)
+        y = tuple(tuple(y[i, j] for j in range(n)) for i in range(n))
+        return ElasticAdjoint(tuple(u), tuple(normal), tuple(shear), y, tuple(z)), ds, gradients
 
     def _imaged(self, gradient, terms, trace, w, u):
         """A gradient with the imaging condition of one step added."""

@@ -19,6 +19,12 @@ def one(c: jax.Array, halo: int) -> jax.Array:
     return 1 + 0 * c[(0,) + (halo,) * (c.ndim - 1)]
 
 
+def apart(x: jax.Array, one: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """x as an array that the compiler computes by itself, and the one to divide by in what it is used for."""
+    x = x / one
+    return x, one + 0 * x[(0,) + (x.shape[1] // 2,) * (x.ndim - 1)]
+
+
 def index(cells: Cells) -> tuple[jax.Array, ...]:
     """Index of arrays [shot, *padded]."""
     return (jnp.arange(cells[0].shape[0])[:, None], *cells)

@@ -277,6 +277,21 @@ class Derivative:
         return tuple(found)
 
 
+def total(method, derivatives, fields, memories, profiles, one) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
+    """The sum of ``method``, :meth:`Derivative.apply` or its transpose, of derivatives of several fields; and the memories.
+
+    In 3-D one axis is added after the other: the compiler cannot take that many bounds checks out of one inner loop.
+    """
+    found, after = 0, []
+    for k, (d, x, memory) in enumerate(zip(derivatives, fields, memories, strict=True)):
+        part, memory = method(d, x, memory, profiles, one)
+        found = part + found if k else part
+        if d.grid.ndim == 3 and k < len(fields) - 1 and method is Derivative.transpose:
+            found, one = points.apart(found, one)
+        after.append(memory)
+    return found, tuple(after)
+
+
 @functools.lru_cache(maxsize=64)
 def _table(derivative: Derivative) -> tuple[np.ndarray, np.ndarray]:
     """Columns and weights of a derivative's rows [padded cell, entry]: equally many each, with zeros at their end."""
