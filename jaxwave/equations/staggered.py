@@ -278,7 +278,7 @@ class Derivative:
 
 
 def total(method, derivatives, fields, memories, profiles, one) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
-    """The sum of ``method``, :meth:`Derivative.apply` or its transpose, of derivatives of several fields; and the memories.
+    """The sum of ``method``, :meth:`Derivative.apply` or its transpose, of derivatives of several fields; and memories.
 
     In 3-D one axis is added after the other: the compiler cannot take that many bounds checks out of one inner loop.
     """
