@@ -43,6 +43,29 @@ DIPOLE_BETA = (1.00, 2.92, 4.83, 6.30, 7.78, 9.47, 11.07, 12.60, 14.12, 15.75)
 NEAR = 0.03  # cells from the sinc's centre within which its series is used, which has no 0 / 0: exact to 1e-17
 
 
+class Rows(NamedTuple):
+    """The cells of all points' windows and their weights, row by row: a row is the cells of a window along the last
+    axis, which have consecutive numbers among the cells of a shot.
+
+    Entry [row, place] of a point has the weight ``weights[row] along[place]`` and is cell ``first[row] +
+    steps[place]``, so that nothing here has the size of all entries: in 3-D a point has 8 entries for each of its rows.
+
+    Attributes:
+        weights: [shot, point, row]: the product of the weights along the other axes.
+        along: [shot, point, place]: the weights along the last axis.
+        first: [shot, point, row]: the number, among the cells of the shot, of the row's first cell.
+        steps: [shot, point, place]: how far its cells are from that one.
+    """
+
+    weights: jax.Array | np.ndarray
+    along: jax.Array | np.ndarray
+    first: jax.Array | np.ndarray
+    steps: jax.Array | np.ndarray
+
+    def astype(self, dtype: Any) -> Rows:
+        return self._replace(weights=self.weights.astype(dtype), along=self.along.astype(dtype))
+
+
 @jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True, init=False, eq=False)
 class Hicks:
@@ -113,10 +136,8 @@ class Hicks:
 
     cells: jax.Array | np.ndarray
     """Locations for a propagator: integers [shot, cell, axis]."""
-    weights: jax.Array | np.ndarray
-    """Weights of each point's cells: [shot, point, entry]."""
-    slots: jax.Array | np.ndarray
-    """Which of the shot's cells they are: [shot, point, entry]."""
+    rows: Rows
+    """Which of these cells each point needs, and with which weights."""
 
     def __init__(
         self,
@@ -136,9 +157,19 @@ class Hicks:
         faces = _mirrors(mirror, mirror_plane, offsets, shape)
         self._fill(*_layout(x, shape, offsets, faces, _windows(half_width, beta, dipole_axis, len(shape))))
 
-    def _fill(self, cells: Any, weights: Any, slots: Any) -> None:
-        for name, value in (("cells", cells), ("weights", weights), ("slots", slots)):
+    def _fill(self, cells: Any, rows: Rows) -> None:
+        for name, value in (("cells", cells), ("rows", rows)):
             object.__setattr__(self, name, value)  # the one time that a frozen object is written to
+
+    @property
+    def weights(self) -> jax.Array | np.ndarray:
+        """Weights of each point's cells: [shot, point, entry]. Large, and made anew each time: to be looked at."""
+        return _product([self.rows.weights, self.rows.along], operator.mul)
+
+    @property
+    def slots(self) -> jax.Array | np.ndarray:
+        """Which of the shot's cells they are: [shot, point, entry]. The same holds."""
+        return _product([self.rows.first, self.rows.steps], operator.add)
 
     def source(self, amplitudes: ArrayLike) -> jax.Array:
         """Amplitudes of the cells, from those of the points.
@@ -153,8 +184,8 @@ class Hicks:
             TypeError, ValueError: If ``amplitudes`` is not such an array.
         """
         f = validate.real_array("amplitudes", amplitudes)
-        _agree("amplitudes", f, "point", self.weights.shape[:2])
-        return _spread(self.weights.astype(f.dtype), self.slots, f, self.cells.shape[1])
+        _agree("amplitudes", f, "point", self.rows.first.shape[:2])
+        return _spread(self.rows.astype(f.dtype), f, self.cells.shape[1])
 
     def receiver(self, amplitudes: ArrayLike) -> jax.Array:
         """Records of the points, from those of the cells.
@@ -170,14 +201,14 @@ class Hicks:
         """
         records = validate.real_array("amplitudes", amplitudes)
         _agree("amplitudes", records, "cell", self.cells.shape[:2])
-        return _collect(self.weights.astype(records.dtype), self.slots, records)
+        return _collect(self.rows.astype(records.dtype), records)
 
     def __getitem__(self, shots: Any) -> Hicks:
         """Some of the shots: an array of their numbers or a slice."""
         return jax.tree.map(lambda x: x[shots], self)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
-        return (self.cells, self.weights, self.slots), None
+        return (self.cells, self.rows), None
 
     @classmethod
     def tree_unflatten(cls, _: None, leaves: Sequence[Any]) -> Hicks:
@@ -192,31 +223,36 @@ class Hicks:
 # would be what the derivative with respect to the weights keeps. Hence the checkpoint too, by which it gathers again.
 
 
+def _over_entries(add: Any, total: jax.Array, rows: Rows) -> jax.Array:
+    """``add(total, weight, slot)`` for every entry, with weights and slots [shot, point] of all points."""
+
+    def row(total, of_row):
+        @jax.checkpoint
+        def place(total, of_place):
+            return add(total, of_row[0] * of_place[0], of_row[1] + of_place[1]), None
+
+        return lax.scan(place, total, _entries_first(rows.along, rows.steps))[0], None
+
+    return lax.scan(row, total, _entries_first(rows.weights, rows.first))[0]
+
+
+def _entries_first(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    return tuple(jnp.moveaxis(x, 2, 0) for x in arrays)
+
+
 @jax.jit
-def _collect(weights: jax.Array, slots: jax.Array, records: jax.Array) -> jax.Array:
+def _collect(rows: Rows, records: jax.Array) -> jax.Array:
     shot = np.arange(records.shape[0])[:, None]
-
-    @jax.checkpoint
-    def add(total, entry):
-        weight, slot = entry
-        return total + weight[:, :, None] * records[shot, slot], None
-
-    nothing = jnp.zeros((*weights.shape[:2], records.shape[2]), records.dtype)
-    return lax.scan(add, nothing, (jnp.moveaxis(weights, 2, 0), jnp.moveaxis(slots, 2, 0)))[0]
+    nothing = jnp.zeros((*rows.first.shape[:2], records.shape[2]), records.dtype)
+    return _over_entries(lambda total, w, slot: total + w[:, :, None] * records[shot, slot], nothing, rows)
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _spread(weights: jax.Array, slots: jax.Array, amplitudes: jax.Array, n_cells: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=2)
+def _spread(rows: Rows, amplitudes: jax.Array, n_cells: int) -> jax.Array:
     """The transpose of :func:`_collect`."""
     shot = np.arange(amplitudes.shape[0])[:, None]
-
-    @jax.checkpoint
-    def add(total, entry):
-        weight, slot = entry
-        return total.at[shot, slot].add(weight[:, :, None] * amplitudes), None
-
     nothing = jnp.zeros((amplitudes.shape[0], n_cells, amplitudes.shape[2]), amplitudes.dtype)
-    return lax.scan(add, nothing, (jnp.moveaxis(weights, 2, 0), jnp.moveaxis(slots, 2, 0)))[0]
+    return _over_entries(lambda total, w, slot: total.at[shot, slot].add(w[:, :, None] * amplitudes), nothing, rows)
 
 
 # ---- the windowed sinc ----
@@ -240,20 +276,20 @@ def _kaiser_series(beta: float) -> tuple[float, ...]:
     return tuple(t / total for t in terms)
 
 
-def kaiser_sinc_weights(fraction: Any, window: Window, xp: Any = jnp) -> Any:
-    """Weights of the 2 half_width + 1 cells around a point, along one axis. Differentiable to any order.
+def kaiser_sinc_weights(fraction: Any, n: Any, window: Window, xp: Any = jnp) -> Any:
+    """Weights of cells around a point, along one axis. Differentiable to any order.
 
     Args:
         fraction: How far the points are past their cells [...], from 0 to 1.
+        n: How many cells the others are from these [entry].
         window: The window.
         xp: jax.numpy or numpy.
 
     Returns:
-        [..., 2 half_width + 1]: weights of the cells -half_width to half_width from the point's.
+        [..., entry].
     """
-    r = window.half_width
-    n = np.arange(-r, r + 1, dtype=fraction.dtype).reshape((1,) * fraction.ndim + (-1,))
-    sign = np.where(n % 2 == 0, 1, -1).astype(fraction.dtype)
+    n = n.astype(fraction.dtype).reshape((1,) * fraction.ndim + (-1,))
+    sign = xp.where(n % 2 == 0, 1, -1).astype(fraction.dtype)
     a = fraction[..., None]
     d = n - a  # from the point to the cell
     # The sine and cosine of pi d, by those of an angle from 0 to pi / 2: 0 at every cell, exactly, where the point is
@@ -300,6 +336,7 @@ class _Line(NamedTuple):
 
     Attributes:
         base: [shot, point]: the cell before each point, as floats.
+        n: [entry]: how many cells from there the entries are.
         cells: [shot, point, entry]: the model's cells; 0 where not used.
         factor: What their weights are multiplied by: 0 where not used, and the sign of a mirror image.
         used: Which entries are to be propagated.
@@ -307,6 +344,7 @@ class _Line(NamedTuple):
     """
 
     base: Any
+    n: np.ndarray
     cells: Any
     factor: Any
     used: Any
@@ -314,19 +352,20 @@ class _Line(NamedTuple):
 
 
 def _line(x: Any, fixed: bool, size: int, faces: tuple[_Mirror, _Mirror], window: Window) -> _Line:
-    """Of coordinates [shot, point] in cells of the field. Of ``fixed`` ones, no cell is used whose weight is 0."""
+    """Of coordinates [shot, point] in cells of the field. Of ``fixed`` ones, no entry is kept that no point uses."""
     xp = np if isinstance(x, np.ndarray) else jnp
     r = window.half_width
     base = xp.floor(x)
-    n = np.arange(-r, r + 1, dtype=np.int32)[None, None, :]
-    cells = base.astype(np.int32)[..., None] + n
-    distance = abs(n - (x - base)[..., None])
+    n = np.arange(-r, r + 1, dtype=np.int32)
+    own = n == 0
+    cells = base.astype(np.int32)[..., None] + n[None, None, :]
+    distance = abs(n[None, None, :] - (x - base)[..., None])
     # A weight of 0 at a whole coordinate, or at the window's end, has a derivative. At the end it is that of a kink,
     # which may be cut off by the model's edge.
     used, needed = distance <= r, distance < r
     if fixed:
-        used &= (x != base)[..., None] | ((n == 0) != window.derivative)
-        needed = used
+        needed = used & ((x != base)[..., None] | (own != window.derivative))
+        used = needed | (used & own)  # a dipole's own cell has no weight, but leaves no gap between the others
     factor, bad = xp.ones_like(distance), x != x
     for outward, (sign, twice) in zip((-1, 1), faces, strict=True):
         if sign == 0:
@@ -340,22 +379,27 @@ def _line(x: Any, fixed: bool, size: int, faces: tuple[_Mirror, _Mirror], window
     inside = (cells >= 0) & (cells < size)
     bad = bad | (needed & ~inside).any(-1)
     used = used & inside
-    return _Line(base, xp.where(used, cells, 0), xp.where(used, factor, 0).astype(x.dtype), used, bad)
+    keep = np.ones_like(own)
+    if fixed:
+        keep = used.any(axis=(0, 1))
+        keep |= own & ~keep.any()  # one at least
+    cells, factor = xp.where(used, cells, 0)[..., keep], xp.where(used, factor, 0)[..., keep].astype(x.dtype)
+    return _Line(base, n[keep], cells, factor, used[..., keep], bad)
 
 
-def _weights(x: Any, lines: Sequence[_Line], windows: Sequence[Window], xp: Any) -> list[Any]:
-    """Weights along each axis, of coordinates [shot, point, axis] in cells of the field."""
-    return [
-        kaiser_sinc_weights(x[..., axis] - line.base, window, xp) * line.factor
+def _weights(x: Any, lines: Sequence[_Line], windows: Sequence[Window], xp: Any) -> tuple[Any, Any]:
+    """Weights of rows and along them, of coordinates [shot, point, axis] in cells of the field."""
+    *leading, along = (
+        xp.where(line.used, kaiser_sinc_weights(x[..., axis] - line.base, line.n, window, xp) * line.factor, 0)
         for axis, (line, window) in enumerate(zip(lines, windows, strict=True))
-    ]
+    )
+    return _product([xp.ones_like(along[..., :1]), *leading], operator.mul), along
 
 
 @functools.partial(jax.jit, static_argnums=4)
 def _traced_weights(x: Any, shift: Any, skip: Any, lines: Sequence[_Line], windows: Sequence[Window]) -> Any:
-    """Weights of all entries [shot, point, entry], as one program."""
-    x = jnp.where(skip[..., None], 0, x - shift[None, None, :])
-    return _product(_weights(x, lines, windows, jnp), operator.mul)
+    """The same as one program, of coordinates in cells of the model."""
+    return _weights(jnp.where(skip[..., None], 0, x - shift[None, None, :]), lines, windows, jnp)
 
 
 def _layout(
@@ -364,8 +408,8 @@ def _layout(
     offsets: tuple[float, ...],
     faces: tuple[tuple[_Mirror, _Mirror], ...],
     windows: tuple[Window, ...],
-) -> tuple[Any, Any, Any]:
-    """Cells, weights and slots of a :class:`Hicks`."""
+) -> tuple[Any, Rows]:
+    """Cells and rows of a :class:`Hicks`."""
     value = validate.concrete(x)
     known, fixed = value is not None, isinstance(x, np.ndarray)
     xp = np if known else jnp
@@ -378,18 +422,17 @@ def _layout(
     bad = functools.reduce(operator.or_, [line.bad for line in lines]) & ~skip
     if known:
         _check_reach(value, bad, shape, windows[0].half_width)
-
     if fixed:
-        weights, lines = _kept_weights(placed, lines, windows)
+        weights, along = _weights(placed, lines, windows, np)
     else:
-        weights = _traced_weights(x, shift, skip, lines, windows)
-    used = _product([line.used for line in lines], operator.and_) & ~skip[..., None]
-    weights = (np if fixed else jnp).where(used, weights, 0)
+        weights, along = _traced_weights(x, shift, skip, lines, windows)
+    weights = (np if fixed else jnp).where(skip[..., None], 0, weights)
     if known:
-        cells, slots = _shared([line.cells for line in lines], used, shape)
-        return cells, weights, slots
-    cells, slots = _own([line.cells for line in lines], used)
-    return cells, jnp.where(bad[..., None], jnp.nan, weights), slots
+        cells, first, steps = _shared(lines, ~skip, shape)
+    else:
+        cells, first, steps = _own(lines, ~skip)
+        along = jnp.where(bad[..., None], jnp.nan, along)
+    return cells, Rows(weights, along, first, steps)
 
 
 def _rounded(x: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -398,17 +441,6 @@ def _rounded(x: np.ndarray, shift: np.ndarray) -> np.ndarray:
     x = x.astype(np.float64) - shift[None, None, :]
     whole = np.rint(x)
     return np.where(abs(x - whole) <= 4 * precision * np.maximum(abs(x), 1), whole, x)
-
-
-def _kept_weights(x: np.ndarray, lines: Sequence[_Line], windows: Sequence[Window]) -> tuple[Any, list[_Line]]:
-    """The same of coordinates that are fixed, and the lines, without entries that no point uses."""
-    weights, kept = [], []
-    for weight, line in zip(_weights(x, lines, windows, np), lines, strict=True):
-        keep = line.used.any(axis=(0, 1))
-        keep[0] |= not keep.any()  # one at least
-        weights.append(weight[..., keep])
-        kept.append(line._replace(cells=line.cells[..., keep], used=line.used[..., keep]))
-    return _product(weights, operator.mul), kept
 
 
 def _product(parts: Sequence[Any], combine: Any) -> Any:
@@ -420,37 +452,90 @@ def _product(parts: Sequence[Any], combine: Any) -> Any:
     return total
 
 
-def _shared(lines: Sequence[np.ndarray], used: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct cells of each shot [shot, cell, axis], and the place of each entry among them."""
-    strides = [np.int64(math.prod(shape[axis + 1 :])) for axis in range(len(shape))]
-    index = _product([cells * stride for cells, stride in zip(lines, strides, strict=True)], operator.add)
-    found = [_distinct(flat[use]) for flat, use in zip(index, used, strict=True)]
-    cells = np.full((len(found), max(1, *(len(flat) for flat, _ in found)), len(shape)), IGNORE_LOCATION, np.int32)
-    slots = np.zeros(index.shape, np.int32)
-    for shot, (flat, places) in enumerate(found):
-        cells[shot, : len(flat)] = np.stack(np.unravel_index(flat, shape), axis=-1)
-        slots[shot, used[shot]] = places
-    return cells, slots
+# ---- cells of a shot ----
 
 
-def _own(lines: Sequence[Any], used: Any) -> tuple[Any, Any]:
-    """The cells of all points one after the other [shot, point * entry, axis], and the places of the entries."""
+def _shared(
+    lines: Sequence[_Line], live: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct cells of each shot [shot, cell, axis], and ``first`` and ``steps`` of :class:`Rows`."""
+    *leading, last = lines
+    low = np.where(last.used, last.cells, shape[-1]).min(-1)
+    counts = np.where(last.used, last.cells + 1, 0).max(-1) - low  # a window's cells have no gaps
+    live = functools.reduce(operator.and_, [line.used.any(-1) for line in lines], live)
+    steps = np.where(last.used & live[..., None], last.cells - low[..., None], 0).astype(np.int32)
+
+    # Each row of the model is one longer than it is, so that the cells of two rows are never consecutive.
+    strides = [(shape[-1] + 1) * math.prod(shape[axis + 1 : -1]) for axis in range(len(leading))]
+    dtype = np.int32 if (shape[-1] + 1) * math.prod(shape[:-1]) < 2**31 else np.int64
+    first, found = [], []
+    for shot, use in enumerate(live):
+        one = slice(shot, shot + 1)
+        starts = [line.cells[one].astype(dtype) * dtype(n) for line, n in zip(leading, strides, strict=True)]
+        starts = _product([low[one, :, None].astype(dtype), *starts], operator.add)[0]
+        used = _product([use[None, :, None], *(line.used[one] for line in leading)], operator.and_)[0]
+        segments, lengths, places = _union(starts[used], np.broadcast_to(counts[shot][:, None], used.shape)[used])
+        found.append((segments, lengths))
+        first.append(np.zeros(used.shape, np.int32))
+        first[-1][used] = places
+    return _unrolled(found, shape), np.stack(first), steps
+
+
+def _union(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The numbers that are in any of the intervals [start, start + count): as disjoint intervals in order, their
+    starts and lengths; and the place of each given start among these numbers.
+    """
+    order = np.argsort(starts)
+    sorted_starts = starts[order]
+    reach = np.maximum.accumulate(sorted_starts + counts[order])
+    new = np.ones(len(starts), bool)
+    new[1:] = sorted_starts[1:] > reach[:-1]
+    bounds = np.append(np.flatnonzero(new), len(starts))
+    segments = sorted_starts[bounds[:-1]]
+    lengths = reach[bounds[1:] - 1] - segments
+    before = np.cumsum(lengths) - lengths
+    places = np.empty(len(starts), np.int32)
+    places[order] = sorted_starts - np.repeat(segments - before, np.diff(bounds))
+    return segments, lengths, places
+
+
+BLOCK = 2**13  # intervals that are unrolled at a time, in memory that is used again and so is touched but once
+
+
+def _unrolled(found: Sequence[tuple[np.ndarray, np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
+    """All cells [shot, cell, axis] of the disjoint intervals of each shot, filled up with those to ignore."""
+    sizes = [int(lengths.sum()) for _, lengths in found]
+    cells = np.empty((len(found), max(1, *sizes), len(shape)), np.int32)
+    for own, size, (segments, lengths) in zip(cells, sizes, found, strict=True):
+        before = np.cumsum(lengths) - lengths
+        for some in (slice(i, i + BLOCK) for i in range(0, len(segments), BLOCK)):
+            origins = np.stack(np.unravel_index(segments[some], (*shape[:-1], shape[-1] + 1)), axis=-1)
+            origins[:, -1] -= before[some]
+            part = np.repeat(origins.astype(np.int32), lengths[some], axis=0)
+            places = np.arange(before[some][0], before[some][0] + len(part), dtype=np.int32)
+            part[:, -1] += places
+            own[places[0] : places[0] + len(part)] = part
+        own[size:] = IGNORE_LOCATION
+    return cells
+
+
+def _own(lines: Sequence[_Line], live: Any) -> tuple[Any, Any, Any]:
+    """The same of points whose cells are not known: those of all, one after the other [shot, point * entry, axis]."""
+    used = _product([live[..., None], *(line.used for line in lines)], operator.and_)
     n_shots, n_points, n_entries = used.shape
-    parts = [[x if i == axis else 0 * x for i, x in enumerate(lines)] for axis in range(len(lines))]
+    parts = [
+        [line.cells if i == axis else 0 * line.cells for i, line in enumerate(lines)] for axis in range(len(lines))
+    ]
     cells = jnp.stack([_product(part, operator.add) for part in parts], axis=-1)
-    cells = jnp.where(used[..., None], cells, IGNORE_LOCATION)
-    slots = np.arange(n_points * n_entries, dtype=np.int32).reshape(1, n_points, n_entries)
-    return cells.reshape(n_shots, n_points * n_entries, len(lines)), jnp.broadcast_to(slots, used.shape)
-
-
-def _distinct(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct numbers in order, and the place of each number among them; with a table, where it is not too large."""
-    low, high = (flat.min(), flat.max()) if len(flat) else (0, 0)
-    if high - low > 8 * len(flat):
-        return np.unique(flat, return_inverse=True)
-    present = np.zeros(high - low + 1, bool)
-    present[flat - low] = True
-    return np.flatnonzero(present) + low, (np.cumsum(present, dtype=np.int32) - 1)[flat - low]
+    cells = jnp.where(used[..., None], cells, IGNORE_LOCATION).reshape(n_shots, n_points * n_entries, len(lines))
+    n_places = lines[-1].n.shape[0]
+    first = np.arange(0, n_points * n_entries, n_places, dtype=np.int32).reshape(1, n_points, -1)
+    steps = np.arange(n_places, dtype=np.int32).reshape(1, 1, -1)
+    return (
+        cells,
+        jnp.broadcast_to(first, (n_shots, *first.shape[1:])),
+        jnp.broadcast_to(steps, (*used.shape[:2], n_places)),
+    )
 
 
 # ---- what the user passed ----

@@ -1,6 +1,7 @@
 """Off-grid sources and receivers: the weights, the two maps, the waves they make and record, and their gradients."""
 
 import sys
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -245,6 +246,25 @@ def test_cells_are_shared():
     assert (np.diff(flat) > 0).all()
 
 
+@pytest.mark.parametrize("shape", [(9, 40), (12, 13, 14), (20, 12, 8)])
+def test_no_cell_is_propagated_twice_or_without_need(shape):
+    """Rows that are as long as the model, mirrors at both ends, points on cells, and ones to ignore."""
+    ndim = len(shape)
+    points = np.random.default_rng(6).uniform(-0.4, np.array(shape) - 0.6, (3, 5, ndim))
+    points[0, :2, -1] = np.rint(points[0, :2, -1])
+    points[1, 2] = np.rint(points[1, 2])
+    points[2, 1] = IGNORE_LOCATION
+    mirror = [1] * (2 * ndim)
+    hicks = Hicks(points, shape, mirror=mirror)
+    weights = dense(hicks, shape)
+    for own, cells in zip(weights, hicks.cells, strict=True):
+        cells = cells[(cells != IGNORE_LOCATION).all(-1)]
+        needed = np.argwhere((own != 0).any(0))  # in the order of their numbers
+        assert (cells == needed).all()
+    traced = jax.jit(lambda x: Hicks(x, shape, mirror=mirror))(points)
+    assert largest(dense(traced, shape) - weights) <= 1e-15
+
+
 def test_shots_with_fewer_cells_are_filled_up():
     points = np.full((2, 2, 2), float(IGNORE_LOCATION))
     points[0] = [[10.5, 10.5], [12, 12]]
@@ -279,18 +299,38 @@ def test_setup_has_no_loop_over_points():
     assert calls(20000) <= calls(20) + 20
 
 
+@pytest.mark.parametrize("scatter", [False, True])
+def test_setup_holds_no_array_of_all_entries(scatter):
+    """Of points in 3-D, 512 entries each: less memory than their weights and numbers would take, next to the cells."""
+    shape = (80, 80, 80) if scatter else (16, 16, 16)
+    points = np.random.default_rng(0).uniform(4, np.array(shape) - 5, (1, 4000, 3))
+    Hicks(points[:, :10], shape)  # what is made once
+    tracemalloc.start()
+    try:
+        hicks = Hicks(points, shape)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    entries = 4000 * 512
+    kept = sum(np.asarray(x).nbytes for x in hicks.rows)
+    assert hicks.weights.size == entries and hicks.weights.dtype == np.float64
+    assert kept <= 2 * entries  # 64 rows and 8 places, of 8 + 4 bytes each, are 1.7 bytes an entry
+    assert peak - hicks.cells.nbytes <= entries * (8 + 4)
+
+
 @pytest.mark.parametrize("differentiate", [False, True])
 def test_maps_do_not_hold_all_entries_at_once(differentiate):
     """Less memory than four times the records, where all products of weights and records are 64 times as much."""
     hicks = Hicks(np.stack([np.full(200, 20.5), 10.2 + np.arange(200)], axis=-1)[None], (40, 230))
     records = np.zeros((1, hicks.cells.shape[1], 300))
 
-    def power(weights, records):
-        changed = jax.tree.unflatten(jax.tree.structure(hicks), [hicks.cells, weights, hicks.slots])
+    def power(weights, along, records):
+        rows = hicks.rows._replace(weights=weights, along=along)
+        changed = jax.tree.unflatten(jax.tree.structure(hicks), [hicks.cells, *rows])
         return jnp.sum(changed.receiver(records) ** 2)
 
-    function = jax.grad(power, argnums=(0, 1)) if differentiate else power
-    compiled = jax.jit(function).lower(hicks.weights, records).compile()
+    function = jax.grad(power, argnums=(0, 1, 2)) if differentiate else power
+    compiled = jax.jit(function).lower(hicks.rows.weights, hicks.rows.along, records).compile()
     assert compiled.memory_analysis().temp_size_in_bytes <= 4 * records.nbytes
 
 
