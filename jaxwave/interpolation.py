@@ -47,12 +47,14 @@ class Rows(NamedTuple):
     """The cells of all points' windows and their weights, row by row: a row is the cells of a window along the last
     axis, which have consecutive numbers among the cells of a shot.
 
-    Entry [row, place] of a point has the weight ``weights[row] along[place]`` and is cell ``first[row] +
-    steps[place]``, so that nothing here has the size of all entries: in 3-D a point has 8 entries for each of its rows.
+    Entry [row, place] of a point has the weight ``weights[row] along[place]``, summed over terms, and is cell
+    ``first[row] + steps[place]``, so that nothing here has the size of all entries: in 3-D a point has 8 of them for
+    each of its rows.
 
     Attributes:
-        weights: [shot, point, row]: the product of the weights along the other axes.
-        along: [shot, point, place]: the weights along the last axis.
+        weights: [shot, point, row, term]: the product of the weights along the other axes. One term, but for dipoles
+            along the last axis and others: then it is that of its derivative.
+        along: [shot, point, place, term]: the weights along the last axis.
         first: [shot, point, row]: the number, among the cells of the shot, of the row's first cell.
         steps: [shot, point, place]: how far its cells are from that one.
     """
@@ -101,6 +103,10 @@ class Hicks:
             it, per cell (divide by the cell size); a source injects the derivative of a point source with respect to
             its own position: the limit of two sources f / e and -f / e that are e cells apart, f further along.
             Default: monopoles.
+        dipole_direction: A vector [axis] of any direction in place of an axis, or one for each point
+            [shot, point, axis]. The derivative is the sum over the axes of its component times the derivative per
+            cell: a unit vector divided by the cell size gives one per metre, and a vector of zeros nothing. It can be
+            traced and differentiated, and then needs the cells of all axes.
         offset: Where the field lives within a cell, in cells, one number or one per axis: 0.5 along x for a field at
             x + 1/2 on a staggered grid. Locations remain those of the whole cells. Default 0.
         mirror: What the field does at each face: -1 if it is antisymmetric about a plane there, as a pressure at a free
@@ -147,6 +153,7 @@ class Hicks:
         half_width: int = 4,
         beta: float | None = None,
         dipole_axis: int | None = None,
+        dipole_direction: ArrayLike | None = None,
         offset: float | Sequence[float] = 0.0,
         mirror: int | Sequence[int] = 0,
         mirror_plane: Sequence[float | None] | None = None,
@@ -155,7 +162,8 @@ class Hicks:
         shape = _shape(model_shape, x.shape[-1])
         offsets = _offsets(offset, len(shape))
         faces = _mirrors(mirror, mirror_plane, offsets, shape)
-        self._fill(*_layout(x, shape, offsets, faces, _windows(half_width, beta, dipole_axis, len(shape))))
+        direction = _direction(dipole_axis, dipole_direction, x.shape)
+        self._fill(*_layout(x, direction, shape, offsets, faces, _windows(half_width, beta)))
 
     def _fill(self, cells: Any, rows: Rows) -> None:
         for name, value in (("cells", cells), ("rows", rows)):
@@ -164,7 +172,8 @@ class Hicks:
     @property
     def weights(self) -> jax.Array | np.ndarray:
         """Weights of each point's cells: [shot, point, entry]. Large, and made anew each time: to be looked at."""
-        return _product([self.rows.weights, self.rows.along], operator.mul)
+        weights, along = self.rows.weights, self.rows.along
+        return sum(_product([weights[..., i], along[..., i]], operator.mul) for i in range(along.shape[-1]))
 
     @property
     def slots(self) -> jax.Array | np.ndarray:
@@ -229,7 +238,7 @@ def _over_entries(add: Any, total: jax.Array, rows: Rows) -> jax.Array:
     def row(total, of_row):
         @jax.checkpoint
         def place(total, of_place):
-            return add(total, of_row[0] * of_place[0], of_row[1] + of_place[1]), None
+            return add(total, (of_row[0] * of_place[0]).sum(-1), of_row[1] + of_place[1]), None
 
         return lax.scan(place, total, _entries_first(rows.along, rows.steps))[0], None
 
@@ -264,6 +273,13 @@ class Window(NamedTuple):
     half_width: int
     beta: float
     derivative: bool
+
+
+class Windows(NamedTuple):
+    """Those of a point and of its derivative, the same along every axis."""
+
+    monopole: Window
+    dipole: Window
 
 
 @functools.lru_cache(maxsize=64)
@@ -351,10 +367,28 @@ class _Line(NamedTuple):
     bad: Any
 
 
-def _line(x: Any, fixed: bool, size: int, faces: tuple[_Mirror, _Mirror], window: Window) -> _Line:
-    """Of coordinates [shot, point] in cells of the field. Of ``fixed`` ones, no entry is kept that no point uses."""
+class _Role(NamedTuple):
+    """What the points [shot, point] are along an axis: whether that takes a sinc, and whether one differentiated."""
+
+    monopole: Any
+    dipole: Any
+
+
+def _roles(direction: Any, ndim: int) -> list[_Role]:
+    """Along each axis; of directions that are not known, both."""
+    if direction is None:
+        return [_Role(np.ones((1, 1), bool), np.zeros((1, 1), bool))] * ndim
+    if not isinstance(direction, np.ndarray):
+        return [_Role(np.ones((1, 1), bool), np.ones((1, 1), bool))] * ndim
+    some = direction != 0
+    return [_Role(np.delete(some, axis, -1).any(-1), some[..., axis]) for axis in range(ndim)]
+
+
+def _line(x: Any, fixed: bool, role: _Role, r: int, size: int, faces: tuple[_Mirror, _Mirror]) -> _Line:
+    """Of coordinates [shot, point] in cells of the field, with a half width of ``r``. Where they and the roles are
+    ``fixed``, no entry is kept that no point uses.
+    """
     xp = np if isinstance(x, np.ndarray) else jnp
-    r = window.half_width
     base = xp.floor(x)
     n = np.arange(-r, r + 1, dtype=np.int32)
     own = n == 0
@@ -364,7 +398,9 @@ def _line(x: Any, fixed: bool, size: int, faces: tuple[_Mirror, _Mirror], window
     # which may be cut off by the model's edge.
     used, needed = distance <= r, distance < r
     if fixed:
-        needed = used & ((x != base)[..., None] | (own != window.derivative))
+        between, monopole, dipole = (y[..., None] for y in (x != base, *role))
+        used &= monopole | dipole
+        needed = used & (between | xp.where(own, monopole, dipole))
         used = needed | (used & own)  # a dipole's own cell has no weight, but leaves no gap between the others
     factor, bad = xp.ones_like(distance), x != x
     for outward, (sign, twice) in zip((-1, 1), faces, strict=True):
@@ -387,51 +423,73 @@ def _line(x: Any, fixed: bool, size: int, faces: tuple[_Mirror, _Mirror], window
     return _Line(base, n[keep], cells, factor, used[..., keep], bad)
 
 
-def _weights(x: Any, lines: Sequence[_Line], windows: Sequence[Window], xp: Any) -> tuple[Any, Any]:
-    """Weights of rows and along them, of coordinates [shot, point, axis] in cells of the field."""
-    *leading, along = (
-        xp.where(line.used, kaiser_sinc_weights(x[..., axis] - line.base, line.n, window, xp) * line.factor, 0)
-        for axis, (line, window) in enumerate(zip(lines, windows, strict=True))
-    )
-    return _product([xp.ones_like(along[..., :1]), *leading], operator.mul), along
+def _weights(
+    x: Any, direction: Any, axes: tuple[int, ...], lines: Sequence[_Line], windows: Windows, xp: Any
+) -> tuple[Any, Any]:
+    """Weights of rows and along them, of coordinates [shot, point, axis] in cells of the field; dipoles along ``axes``
+    if there are any.
+    """
+
+    def weights(axis, window):
+        line = lines[axis]
+        return xp.where(line.used, kaiser_sinc_weights(x[..., axis] - line.base, line.n, window, xp) * line.factor, 0)
+
+    def rows(parts):
+        return _product([xp.ones_like(last[..., :1]), *parts], operator.mul)
+
+    *leading, last = (weights(axis, windows.monopole) for axis in range(len(lines)))
+    slopes = {axis: direction[..., axis, None] * weights(axis, windows.dipole) for axis in axes}
+    along = slopes.pop(len(leading), None)
+    across = [rows([*leading[:axis], slope, *leading[axis + 1 :]]) for axis, slope in slopes.items()]
+    terms = [(sum(across), last)] if across else []
+    if along is not None:
+        terms.append((rows(leading), along))
+    rows_and_along = zip(*(terms or [(rows(leading), last)]), strict=True)
+    return tuple(xp.stack(parts, axis=-1) for parts in rows_and_along)
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _traced_weights(x: Any, shift: Any, skip: Any, lines: Sequence[_Line], windows: Sequence[Window]) -> Any:
+@functools.partial(jax.jit, static_argnames=("axes", "windows"))
+def _traced_weights(x: Any, shift: Any, skip: Any, direction: Any, axes: Any, lines: Any, windows: Windows) -> Any:
     """The same as one program, of coordinates in cells of the model."""
-    return _weights(jnp.where(skip[..., None], 0, x - shift[None, None, :]), lines, windows, jnp)
+    return _weights(jnp.where(skip[..., None], 0, x - shift[None, None, :]), direction, axes, lines, windows, jnp)
 
 
 def _layout(
     x: Any,
+    direction: Any,
     shape: tuple[int, ...],
     offsets: tuple[float, ...],
     faces: tuple[tuple[_Mirror, _Mirror], ...],
-    windows: tuple[Window, ...],
+    windows: Windows,
 ) -> tuple[Any, Rows]:
     """Cells and rows of a :class:`Hicks`."""
     value = validate.concrete(x)
-    known, fixed = value is not None, isinstance(x, np.ndarray)
+    known, fixed = value is not None, isinstance(x, np.ndarray) and not isinstance(direction, jax.Array)
     xp = np if known else jnp
     value = value if known else lax.stop_gradient(x)
     skip = ignored(value)
     shift = np.asarray(offsets, x.dtype)
     placed = _rounded(value, shift) if fixed else value - shift[None, None, :]
     placed = xp.where(skip[..., None], 0, placed)
-    lines = [_line(placed[..., i], fixed, *rest) for i, rest in enumerate(zip(shape, faces, windows, strict=True))]
+    roles, r = _roles(direction, len(shape)), windows.monopole.half_width
+    axes = tuple(axis for axis, role in enumerate(roles) if role.dipole.any())
+    lines = [
+        _line(placed[..., axis], fixed, role, r, size, pair)
+        for axis, (role, size, pair) in enumerate(zip(roles, shape, faces, strict=True))
+    ]
     bad = functools.reduce(operator.or_, [line.bad for line in lines]) & ~skip
     if known:
-        _check_reach(value, bad, shape, windows[0].half_width)
+        _check_reach(value, bad, shape, r)
     if fixed:
-        weights, along = _weights(placed, lines, windows, np)
+        weights, along = _weights(placed, direction, axes, lines, windows, np)
     else:
-        weights, along = _traced_weights(x, shift, skip, lines, windows)
-    weights = (np if fixed else jnp).where(skip[..., None], 0, weights)
+        weights, along = _traced_weights(x, shift, skip, direction, axes, lines, windows)
+    weights = (np if fixed else jnp).where(skip[..., None, None], 0, weights)
     if known:
         cells, first, steps = _shared(lines, ~skip, shape)
     else:
         cells, first, steps = _own(lines, ~skip)
-        along = jnp.where(bad[..., None], jnp.nan, along)
+        along = jnp.where(bad[..., None, None], jnp.nan, along)
     return cells, Rows(weights, along, first, steps)
 
 
@@ -569,19 +627,41 @@ def _shape(model_shape: Any, ndim: int) -> tuple[int, ...]:
     return shape
 
 
-def _windows(half_width: Any, beta: Any, dipole_axis: Any, ndim: int) -> tuple[Window, ...]:
+def _windows(half_width: Any, beta: Any) -> Windows:
     r = validate.whole("half_width", half_width, 1)
     if beta is not None:
         beta = validate.positive("beta", beta)
     elif r > len(MONOPOLE_BETA):
         raise ValueError(f"`half_width`={r} has no default `beta`; give one, or use at most {len(MONOPOLE_BETA)}")
-    if dipole_axis is not None and validate.whole("dipole_axis", dipole_axis, 0) >= ndim:
-        raise ValueError(f"`dipole_axis`={dipole_axis} must be from 0 to {ndim - 1}, or None")
-    windows = []
-    for axis in range(ndim):
-        table = DIPOLE_BETA if axis == dipole_axis else MONOPOLE_BETA
-        windows.append(Window(r, table[r - 1] if beta is None else beta, axis == dipole_axis))
-    return tuple(windows)
+    monopole, dipole = (table[r - 1] if beta is None else beta for table in (MONOPOLE_BETA, DIPOLE_BETA))
+    return Windows(Window(r, monopole, False), Window(r, dipole, True))
+
+
+def _direction(dipole_axis: Any, dipole_direction: Any, shape: tuple[int, ...]) -> Any:
+    """Vectors [shot or 1, point or 1, axis] of dipoles at points of this shape: a JAX array if they are traced, else
+    NumPy; None for monopoles.
+    """
+    ndim = shape[-1]
+    if dipole_axis is not None:
+        if dipole_direction is not None:
+            raise ValueError("`dipole_axis` and `dipole_direction` both say what the dipoles are; give one of them")
+        if validate.whole("dipole_axis", dipole_axis, 0) >= ndim:
+            raise ValueError(f"`dipole_axis`={dipole_axis} must be from 0 to {ndim - 1}, or None")
+        return np.eye(ndim)[None, None, dipole_axis]
+    if dipole_direction is None:
+        return None
+    d = dipole_direction if isinstance(dipole_direction, jax.core.Tracer) else np.asarray(dipole_direction)
+    if d.dtype.kind not in "iuf":
+        raise TypeError(f"`dipole_direction` must be real numbers; got dtype {d.dtype}")
+    if d.shape not in {(ndim,), shape}:
+        raise ValueError(
+            f"`dipole_direction` must be a vector of {ndim} components, or one for each point, as `locations` of shape "
+            f"{shape}; got shape {d.shape}"
+        )
+    value = validate.concrete(d)
+    if value is not None and not np.isfinite(value).all():
+        raise ValueError("`dipole_direction` must be finite; got NaN or infinity")
+    return d if d.ndim == 3 else d[None, None, :]
 
 
 def _each(name: str, x: Any, n: int, what: str) -> list[Any]:

@@ -78,10 +78,14 @@ def test_plane_waves_in_every_direction():
     want = np.exp(1j * points[0] @ k)
     # Errors of the axes add up, each at most that of the table.
     assert largest(np.tensordot(plain, np.exp(1j * grid @ k), 3) - want) <= 3 * MONOPOLE_ERROR[3]
+    bounds = DIPOLE_ERROR[3] + 2 * MONOPOLE_ERROR[3] * abs(k)
     for axis in range(3):
         dipoles = dense(Hicks(points, shape, dipole_axis=axis), shape)[0]
-        error = largest(np.tensordot(dipoles, np.exp(1j * grid @ k), 3) - 1j * k[axis] * want)
-        assert error <= DIPOLE_ERROR[3] + 2 * MONOPOLE_ERROR[3] * abs(k[axis])
+        assert largest(np.tensordot(dipoles, np.exp(1j * grid @ k), 3) - 1j * k[axis] * want) <= bounds[axis]
+    directions = np.random.default_rng(2).uniform(-1, 1, points.shape)
+    dipoles = dense(Hicks(points, shape, dipole_direction=directions), shape)[0]
+    errors = abs(np.tensordot(dipoles, np.exp(1j * grid @ k), 3) - 1j * (directions[0] @ k) * want)
+    assert (errors <= abs(directions[0]) @ bounds).all()
 
 
 @pytest.mark.parametrize("ndim", SHAPES)
@@ -119,6 +123,62 @@ def test_dipole_on_a_cell():
     assert weights[20] == 0
     assert (weights[21:25] == -weights[19:15:-1]).all() and weights[21] > 0
     assert np.count_nonzero(weights) == 8
+
+
+@pytest.mark.parametrize("ndim", SHAPES)
+def test_directions_of_dipoles_add_up(ndim):
+    """Each component times the derivative along its axis, of points between cells, on cells and at mirrors."""
+    shape, options = SHAPES[ndim], dict(mirror=[-1, 1] * ndim)
+    points = scattered(ndim, 6, margin=1)
+    points[0, 1:3, -1], points[0, 2:4, 0] = 6, 7
+    points[1, 3], points[1, 4] = 5, IGNORE_LOCATION
+    directions = np.random.default_rng(7).standard_normal(points.shape)
+    directions[0, 2], directions[1, 2], directions[1, 3] = 0, np.eye(ndim)[0], np.eye(ndim)[-1]
+
+    hicks = Hicks(points, shape, dipole_direction=directions, **options)
+    axes = [dense(Hicks(points, shape, dipole_axis=axis, **options), shape) for axis in range(ndim)]
+    want = sum(x * directions[..., i].reshape(2, 6, *(1,) * ndim) for i, x in enumerate(axes))
+    assert largest(dense(hicks, shape) - want) <= 4e-15
+    assert (dense(hicks, shape)[0, 2] == 0).all()
+    traced = jax.jit(lambda x, d: Hicks(x, shape, dipole_direction=d, **options))(points, directions)
+    partly = jax.jit(lambda d: Hicks(points, shape, dipole_direction=d, **options))(directions)
+    for other in (traced, partly):
+        assert largest(dense(other, shape) - want) <= 4e-15
+    assert hicks.rows.along.shape[-1] == min(ndim, 2)  # terms: the last axis, and all others together
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_direction_along_an_axis_is_that_axis(axis):
+    points = scattered(2, 5)
+    points[:, 1] = np.rint(points[:, 1])
+    by_axis = Hicks(points, SHAPES[2], dipole_axis=axis)
+    by_vector = Hicks(points, SHAPES[2], dipole_direction=np.eye(2, dtype=int)[axis])
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), by_axis, by_vector))
+    nothing = Hicks(points, SHAPES[2], dipole_direction=[0, 0])
+    assert nothing.cells.shape == (2, 1, 2) and (nothing.weights == 0).all()
+
+
+def test_directions_can_be_found():
+    """Records are linear in the direction, and so their derivative along another one is the record in that one."""
+    points, shape = scattered(3, 4), SHAPES[3]
+    field = np.random.default_rng(8).standard_normal(shape)
+    first, second = np.random.default_rng(9).standard_normal((2, *points.shape))
+
+    def record(x, **dipole):
+        hicks = Hicks(x, shape, **dipole)
+        cells = np.moveaxis(np.maximum(hicks.cells, 0), -1, 0)  # ignored ones are anywhere
+        return hicks.receiver(jnp.asarray(field[tuple(cells)])[:, :, None])
+
+    def directed(d):
+        return record(points, dipole_direction=d)
+
+    def slopes(**dipole):
+        return jax.grad(lambda x: jnp.sum(record(x, **dipole)))(points)
+
+    got = jax.jit(lambda d, change: jax.jvp(directed, (d,), (change,))[1])(first, second)
+    assert largest(got - directed(second)) <= 1e-13 * largest(got)
+    by_axis = sum(first[..., axis, None] * slopes(dipole_axis=axis) for axis in range(3))
+    assert largest(slopes(dipole_direction=first) - by_axis) <= 1e-13 * largest(by_axis)  # rounding of 512 terms
 
 
 @pytest.mark.parametrize("dipole_axis", [None, 1])
@@ -385,20 +445,21 @@ def test_waves_converge_to_the_analytic_solution(ndim):
     assert fine < nearest / 100
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_dipoles_are_derivatives(axis):
+@pytest.mark.parametrize("direction", [(1, 0), (0, 1), (0.6, -0.8)])
+def test_dipoles_are_derivatives(direction):
     """A source's along its position, a receiver's along its own, of the analytic solution."""
     h, shape, e = 5.0, (N, N), 1e-3
     place, away = np.array([28.3, 27.6]), np.array([35.8, 36.4])
     t = np.arange(NT) * DT
 
     def exact(step):
-        r = h * np.linalg.norm(away + step * np.eye(2)[axis] - place)
+        r = h * np.linalg.norm(away + step * np.array(direction) - place)
         return h**2 * reference.homogeneous_2d(ricker, r, SPEED, t)
 
     want = (exact(e) - exact(-e)) / (2 * e)
     monopoles, dipoles = (
-        [Hicks(x[None, None], shape, half_width=5, dipole_axis=kind) for x in (place, away)] for kind in (None, axis)
+        [Hicks(x[None, None], shape, half_width=5, dipole_direction=d) for x in (place, away)]
+        for d in (None, direction)
     )
     for source, receiver, sign in ((monopoles[0], dipoles[1], 1), (dipoles[0], monopoles[1], -1)):
         got = propagate(np.full(shape, SPEED), h, DT, source, receiver, ricker(t)[None, None], accuracy=8, pml_width=0)
@@ -518,6 +579,12 @@ def test_derivatives_of_weights(dipole_axis):
         ([[[10.0, 10.0]]], (24, 26), dict(half_width=11), ValueError, "no default `beta`"),
         ([[[10.0, 10.0]]], (24, 26), dict(beta=-1.0), ValueError, "positive"),
         ([[[10.0, 10.0]]], (24, 26), dict(dipole_axis=2), ValueError, "from 0 to 1"),
+        ([[[10.0, 10.0]]], (24, 26), dict(dipole_direction=[1, 0], dipole_axis=0), ValueError, "give one of them"),
+        ([[[10.0, 10.0]]], (24, 26), dict(dipole_direction=[1, 0, 0]), ValueError, "2 components, or one for each"),
+        ([[[10.0, 10.0]]], (24, 26), dict(dipole_direction=[[1, 0]]), ValueError, r"got shape \(1, 2\)"),
+        ([[[10.0, 10.0]]], (24, 26), dict(dipole_direction=[1, np.inf]), ValueError, "must be finite"),
+        ([[[10.0, 10.0]]], (24, 26), dict(dipole_direction=["z", "x"]), TypeError, "real numbers"),
+        ([[[2.0, 2.5]]], (24, 26), dict(dipole_direction=[0, 1]), ValueError, "reaches outside"),
         ([[[10.0, 10.0]]], (24, 26), dict(offset=[0.5]), ValueError, "one per axis"),
         ([[[10.0, 10.0]]], (24, 26), dict(offset="x"), TypeError, "finite numbers"),
         ([[[10.0, 10.0]]], (24, 26), dict(mirror=[-1, 0]), ValueError, "first and last face"),
