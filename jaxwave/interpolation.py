@@ -519,24 +519,24 @@ def _shared(
     """The distinct cells of each shot [shot, cell, axis], and ``first`` and ``steps`` of :class:`Rows`."""
     *leading, last = lines
     low = np.where(last.used, last.cells, shape[-1]).min(-1)
-    counts = np.where(last.used, last.cells + 1, 0).max(-1) - low  # a window's cells have no gaps
+    counts = (np.where(last.used, last.cells + 1, 0).max(-1) - low).astype(np.int16)  # a window's cells have no gaps
     live = functools.reduce(operator.and_, [line.used.any(-1) for line in lines], live)
     steps = np.where(last.used & live[..., None], last.cells - low[..., None], 0).astype(np.int32)
 
     # Each row of the model is one longer than it is, so that the cells of two rows are never consecutive.
     strides = [(shape[-1] + 1) * math.prod(shape[axis + 1 : -1]) for axis in range(len(leading))]
     dtype = np.int32 if (shape[-1] + 1) * math.prod(shape[:-1]) < 2**31 else np.int64
-    first, found = [], []
-    for shot, use in enumerate(live):
+    first, found = np.empty((*live.shape, math.prod(line.n.size for line in leading)), np.int32), []
+    for shot, places in enumerate(first):
         one = slice(shot, shot + 1)
         starts = [line.cells[one].astype(dtype) * dtype(n) for line, n in zip(leading, strides, strict=True)]
         starts = _product([low[one, :, None].astype(dtype), *starts], operator.add)[0]
-        used = _product([use[None, :, None], *(line.used[one] for line in leading)], operator.and_)[0]
-        segments, lengths, places = _union(starts[used], np.broadcast_to(counts[shot][:, None], used.shape)[used])
+        used = _product([live[one, :, None], *(line.used[one] for line in leading)], operator.and_)[0]
+        starts[~used] = 0  # and no cells: no interval
+        segments, lengths, at = _union(starts.ravel(), np.where(used, counts[shot][:, None], 0).ravel())
         found.append((segments, lengths))
-        first.append(np.zeros(used.shape, np.int32))
-        first[-1][used] = places
-    return _unrolled(found, shape), np.stack(first), steps
+        places.flat = at
+    return _unrolled(found, shape), first, steps
 
 
 def _union(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -544,16 +544,17 @@ def _union(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarr
     starts and lengths; and the place of each given start among these numbers.
     """
     order = np.argsort(starts)
-    sorted_starts = starts[order]
-    reach = np.maximum.accumulate(sorted_starts + counts[order])
+    in_order = starts[order]
+    reach = in_order + counts[order]
+    np.maximum.accumulate(reach, out=reach)
     new = np.ones(len(starts), bool)
-    new[1:] = sorted_starts[1:] > reach[:-1]
+    new[1:] = in_order[1:] > reach[:-1]
     bounds = np.append(np.flatnonzero(new), len(starts))
-    segments = sorted_starts[bounds[:-1]]
+    segments = in_order[bounds[:-1]]
     lengths = reach[bounds[1:] - 1] - segments
-    before = np.cumsum(lengths) - lengths
+    in_order -= np.repeat((segments - np.cumsum(lengths) + lengths).astype(starts.dtype), np.diff(bounds))
     places = np.empty(len(starts), np.int32)
-    places[order] = sorted_starts - np.repeat(segments - before, np.diff(bounds))
+    places[order] = in_order
     return segments, lengths, places
 
 
@@ -570,9 +571,9 @@ def _unrolled(found: Sequence[tuple[np.ndarray, np.ndarray]], shape: tuple[int, 
             origins = np.stack(np.unravel_index(segments[some], (*shape[:-1], shape[-1] + 1)), axis=-1)
             origins[:, -1] -= before[some]
             part = np.repeat(origins.astype(np.int32), lengths[some], axis=0)
-            places = np.arange(before[some][0], before[some][0] + len(part), dtype=np.int32)
-            part[:, -1] += places
-            own[places[0] : places[0] + len(part)] = part
+            place = before[some][0]
+            part[:, -1] += np.arange(place, place + len(part), dtype=np.int32)
+            own[place : place + len(part)] = part
         own[size:] = IGNORE_LOCATION
     return cells
 
