@@ -334,6 +334,8 @@ def test_shots_with_fewer_cells_are_filled_up():
     assert largest(hicks.receiver(np.ones((2, 64, 3)))[1]) == 0
     nothing = Hicks(points[1:], SHAPES[2])
     assert nothing.cells.shape == (1, 1, 2)
+    for none in (Hicks(points[:, :0], SHAPES[2]), jax.jit(lambda x: Hicks(x, SHAPES[2]))(points[:, :0])):
+        assert none.receiver(np.ones((2, none.cells.shape[1], 3))).shape == (2, 0, 3)
     # Cells far apart are found by sorting rather than with a table.
     far = Hicks([[[5.5, 5.5], [9990.5, 9990.5]]], (10000, 10000))
     assert far.cells.shape == (1, 128, 2) and (far.slots == np.arange(128).reshape(1, 2, 64)).all()

@@ -90,10 +90,7 @@ def own_cells(lines: Sequence[Line], live: Any) -> tuple[Any, Any, Any]:
     cells = jnp.stack([product(part, operator.add) for part in parts], axis=-1)
     cells = jnp.where(used[..., None], cells, IGNORE_LOCATION).reshape(n_shots, n_points * n_entries, len(lines))
     n_places = lines[-1].n.shape[0]
-    first = np.arange(0, n_points * n_entries, n_places, dtype=np.int32).reshape(1, n_points, -1)
-    steps = np.arange(n_places, dtype=np.int32).reshape(1, 1, -1)
-    return (
-        cells,
-        jnp.broadcast_to(first, (n_shots, *first.shape[1:])),
-        jnp.broadcast_to(steps, (*used.shape[:2], n_places)),
-    )
+    first = np.arange(0, n_points * n_entries, n_places, dtype=np.int32).reshape(1, n_points, n_entries // n_places)
+    steps = np.arange(n_places, dtype=np.int32).reshape(1, 1, n_places)
+    first, steps = (jnp.broadcast_to(x, (n_shots, n_points, x.shape[2])) for x in (first, steps))
+    return cells, first, steps
