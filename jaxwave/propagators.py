@@ -13,7 +13,6 @@ from jaxwave.embedding import finish, run_inputs
 from jaxwave.equations.acoustic import AcousticEquation
 from jaxwave.equations.elastic import ElasticEquation
 from jaxwave.equations.scalar import ScalarEquation
-from jaxwave.equations.staggered import tensor
 from jaxwave.observe import CallbackState
 from jaxwave.problem import Problem, describe
 from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
@@ -252,7 +251,7 @@ def acoustic(
     """
     out = run(describe(AcousticEquation, **by_name(locals())))
     fields = [out.wavefields.get(name) for name in AcousticState._fields[:4]]
-    records = [out.records.get(kind) for kind in "pzyx"]
+    records = [out.records.get(kind) for kind in AcousticEquation.receiver_kinds(3)]
     return AcousticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
 
 
@@ -430,12 +429,10 @@ def elastic(
         J. Virieux, Geophysics 51 (1986); A. R. Levander, Geophysics 53 (1988); P. Moczo et al., Bull. Seism. Soc. Am.
         92 (2002); moment tensors: K. Aki and P. G. Richards, Quantitative Seismology (2002), chapter 3.
     """
-    problem = describe(ElasticEquation, **by_name(locals()))
-    out, asked = run(problem), problem.arrays["receivers"]
+    out = run(describe(ElasticEquation, **by_name(locals())))
     fields = [out.wavefields.get(name) for name in ElasticState._fields[:9]]
-    records = [out.records.get(kind) for kind in "pzyx"]
-    strains = [out.records[kind] if kind in asked else None for kind in tensor(3)]
-    return ElasticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records, *strains)
+    records = [out.records.get(kind) for kind in ElasticEquation.receiver_kinds(3)]
+    return ElasticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
 
 
 def by_name(arguments: dict[str, Any]) -> dict[str, Any]:

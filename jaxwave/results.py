@@ -67,7 +67,7 @@ class ScalarResult(NamedTuple):
         is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
             a propagator raises instead.
         info: Static facts about the run.
-        receiver_amplitudes: [shot, receiver, nt].
+        receiver_amplitudes: [shot, receiver, nt]; [shot, 0, nt] without receivers.
     """
 
     wavefield_0: jax.Array
@@ -117,7 +117,7 @@ class AcousticResult(NamedTuple):
         is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
             a propagator raises instead.
         info: Static facts about the run.
-        receiver_amplitudes_p: Pressure [shot, receiver, nt]; no receivers if none were asked for.
+        receiver_amplitudes_p: Pressure [shot, receiver, nt]; [shot, 0, nt] if it was not asked for.
         receiver_amplitudes_z, receiver_amplitudes_y, receiver_amplitudes_x: Particle velocities, the same.
     """
 
@@ -179,11 +179,11 @@ class ElasticResult(NamedTuple):
         is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
             a propagator raises instead.
         info: Static facts about the run.
-        receiver_amplitudes_p: Pressure [shot, receiver, nt], minus the mean of the normal stresses; no receivers if
-            none were asked for.
+        receiver_amplitudes_p: Pressure [shot, receiver, nt], minus the mean of the normal stresses; [shot, 0, nt] if it
+            was not asked for.
         receiver_amplitudes_z, receiver_amplitudes_y, receiver_amplitudes_x: Particle velocities, the same.
         receiver_amplitudes_zz, receiver_amplitudes_yz, receiver_amplitudes_xz, receiver_amplitudes_yy,
-            receiver_amplitudes_xy, receiver_amplitudes_xx: Strain rates [shot, receiver, nt]; None if not asked for.
+            receiver_amplitudes_xy, receiver_amplitudes_xx: Strain rates, the same.
     """
 
     vz_0: jax.Array | None

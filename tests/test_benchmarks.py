@@ -240,3 +240,13 @@ def test_gpu_script_keeps_its_time_by_leaving_out(tmp_path):
     _run(BENCHMARKS / "gpu.py", "--platform", "cpu", "--small", "--minutes", 0.01, "--out", out)
     results = _read(out, tmp_path)
     assert len(results["skipped"]) == 3 and results["cases"] == results["profile"] == results["checks"] == []
+
+
+@pytest.mark.slow
+def test_points_are_measured_by_their_number(tmp_path):
+    out = tmp_path / "points.json"
+    _run(BENCHMARKS / "points.py", "--numbers", 20, 40, "--repeats", 1, "--out", out)
+    cases = _read(out, tmp_path)["cases"]
+    assert [case["points"] for case in cases] == [20, 40] * 4
+    assert all(case["peak_bytes"] >= case["cells_bytes"] + case["rows_bytes"] > 0 for case in cases)
+    assert out.with_suffix(".md").read_text().count("\n") == 2 + len(cases)

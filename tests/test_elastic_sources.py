@@ -326,12 +326,6 @@ def test_unknown_components_are_refused(name, kind):
         getattr(jaxwave, name)(*models, 5.0, 4e-4, nt=3, receivers={kind: [[[1, 1]]]}, max_vel=1e9)
 
 
-def test_only_strain_rates_that_were_asked_for_are_returned():
-    out = jaxwave.elastic(*homogeneous((9, 9)), 5.0, 4e-4, nt=3, pml_width=3, receivers={"xy": [[[1, 1], [2, 2]]]})
-    assert out.receiver_amplitudes_xy.shape == (1, 2, 3)
-    assert out.receiver_amplitudes_xx is None and out.receiver_amplitudes_zz is None
-
-
 @cpu_only
 def test_strain_rates_copy_nothing_in_the_loops():
     shape, n, nt = (64, 70), 2, 64  # the records are smaller than a slab

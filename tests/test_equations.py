@@ -12,6 +12,7 @@ from contract import Case, everything, inner, inputs, norm, random_like, run
 from helpers import bitwise_equal, largest
 from jax import lax
 
+import jaxwave
 from jaxwave.boundary import Grid
 from jaxwave.embedding import run_inputs
 from jaxwave.engine import RunInputs
@@ -276,3 +277,29 @@ def test_memory_estimate_counts_the_terms():
     assert found.history == found.host == 6 * case.nt * case.n_shots * cells * 8
     with pytest.raises(ValueError, match="`propagator`='tidal' is unknown; use 'scalar'"):
         contract.jaxwave.estimate_memory(*models, 5.0, 1e-3, propagator="tidal")
+
+
+@pytest.mark.parametrize(
+    ("name", "ndim"), [(name, n) for name, physics in EQUATIONS.items() for n in physics.dimensions]
+)
+def test_records_that_were_not_asked_for_have_no_receivers(name, ndim):
+    """Kinds along axes that there are not are None. So results are alike, and records can be joined, in any case."""
+    values = dict(v=1500.0, rho=1000.0, lamb=2e9, mu=1e9, buoyancy=5e-4)
+    models = {k: np.full((5,) * ndim, values[k]) for k in EQUATIONS[name].models}
+    kinds, known = EQUATIONS[name].receiver_kinds(ndim), EQUATIONS[name].receiver_kinds(3)
+
+    def records(kind, result):
+        return getattr(result, "_".join(["receiver_amplitudes", kind]).rstrip("_"))
+
+    def propagate(*asked):
+        places = {"_".join(["receiver_locations", k]).rstrip("_"): np.full((1, 2, ndim), 1) for k in asked}
+        return getattr(jaxwave, name)(**models, grid_spacing=10.0, dt=1e-3, nt=3, pml_width=2, pml_freq=20.0, **places)
+
+    results = [propagate(), propagate(kinds[0]), propagate(kinds[-1])]
+    for result, asked in zip(results, (None, kinds[0], kinds[-1]), strict=True):
+        for kind in known:
+            found = records(kind, result)
+            assert found is None if kind not in kinds else found.shape == (1, 2 if kind == asked else 0, 3)
+        assert jax.tree.structure(result) == jax.tree.structure(results[0])
+        joined = jnp.concatenate([records(kind, result) for kind in kinds], axis=1)
+        assert joined.shape == (1, 0 if asked is None else 2, 3)

@@ -1,0 +1,66 @@
+"""The values of models, and the largest speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxwave.validate.values import concrete, first_true, positive
+
+RULES = {
+    "positive": ("positive", lambda x: np.isfinite(x) & (x > 0)),
+    "not negative": ("not negative", lambda x: np.isfinite(x) & (x >= 0)),
+    "finite": ("finite", np.isfinite),
+}
+
+
+def speed(
+    models: Mapping[str, Any], rules: Mapping[str, str], max_vel: float | None, largest: Callable[[Any], float]
+) -> float:
+    """The maximum speed: ``max_vel``, or that of the models if their values are known.
+
+    Args:
+        models: Arrays by name.
+        rules: For each, what its values must be: a key of ``RULES``.
+        max_vel: What the user gave.
+        largest: The largest speed of models whose values are known.
+
+    Raises:
+        ValueError: If a value breaks its rule, if ``max_vel`` is below the models' maximum, or if it is missing while
+            a model is traced.
+    """
+    if max_vel is not None:
+        max_vel = positive("max_vel", max_vel)
+    values = {name: concrete(x) for name, x in models.items()}
+    for name, value in values.items():
+        if value is not None:
+            _check_values(name, value, rules[name])
+    unknown = [name for name, value in values.items() if value is None]
+    if unknown:
+        if max_vel is None:
+            raise ValueError(
+                f"`max_vel` is required where the values of `{unknown[0]}` are not known (under jit, vmap or scan): "
+                "the number of sub-steps and the absorbing layers depend on it. Pass the largest speed that the model "
+                "may reach"
+            )
+        return max_vel
+    high = largest(values)
+    if max_vel is None:
+        return high
+    if high > max_vel * (1 + 1e-6):
+        raise ValueError(
+            f"`max_vel`={max_vel:g} is below the largest speed of {', '.join(f'`{name}`' for name in models)}, "
+            f"{high:g}; the time step chosen for it may be unstable. Use max_vel>={high:g}, or leave it out"
+        )
+    return max_vel
+
+
+def _check_values(name: str, value: np.ndarray, rule: str) -> None:
+    words, holds = RULES[rule]
+    bad = ~holds(value)
+    if bad.any():
+        where = first_true(bad)
+        need = "finite" if words == "finite" else f"finite and {words}"
+        raise ValueError(f"`{name}` must be {need}; got {value[where]} at index {where} ({int(bad.sum())} such cells)")

@@ -1,0 +1,107 @@
+"""One value at a time: numbers, flags, paths, functions, and whether a value is known at all."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """The value of an array as NumPy, also while it is being differentiated; None if it is traced."""
+    if isinstance(x, jax.core.Tracer):
+        x = lax.stop_gradient(x)
+    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+
+
+def surely_false(flag: Any) -> bool:
+    """Whether a flag is known, and false."""
+    value = concrete(flag)
+    return value is not None and not bool(value)
+
+
+def positive(name: str, x: Any) -> float:
+    """A positive, finite number."""
+    if isinstance(x, jax.core.Tracer):
+        raise TypeError(f"`{name}` must be a number, not a traced value: it is part of the compiled program")
+    is_array = isinstance(x, jax.Array | np.ndarray) and x.ndim == 0 and x.dtype.kind in "iuf"
+    if isinstance(x, bool) or not (isinstance(x, numbers.Real) or is_array):
+        raise TypeError(f"`{name}` must be a number; got {x!r}")
+    x = float(x)
+    if not (math.isfinite(x) and x > 0):
+        raise ValueError(f"`{name}` must be positive and finite; got {x:g}")
+    return x
+
+
+def whole(name: str, x: Any, least: int) -> int:
+    """An integer of at least ``least``."""
+    if isinstance(x, bool) or not isinstance(x, numbers.Integral):
+        raise TypeError(f"`{name}` must be an integer; got {x!r}")
+    if x < least:
+        raise ValueError(f"`{name}` must be at least {least}; got {x}")
+    return int(x)
+
+
+def flag(name: str, x: Any) -> bool:
+    """A bool."""
+    if not isinstance(x, bool | np.bool_):
+        raise TypeError(f"`{name}` must be True or False; got {x!r}")
+    return bool(x)
+
+
+def fraction(name: str, x: Any) -> float:
+    """A number from 0 to 1."""
+    if not isinstance(x, numbers.Real) or not 0 <= float(x) <= 1:
+        raise ValueError(f"`{name}` must be a number from 0 to 1; got {x!r}")
+    return float(x)
+
+
+def path(name: str, x: Any) -> str:
+    """A path as a string."""
+    if not isinstance(x, str | os.PathLike):
+        raise TypeError(f"`{name}` must be the name of a directory; got {x!r}")
+    return os.fspath(x)
+
+
+def callbacks(frequency: Any, **functions: Any) -> int:
+    """Checks the callbacks; returns the number of steps from one call to the next."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise TypeError(f"`{name}` must be a function of one argument, a CallbackState; got {function!r}")
+    return whole("callback_frequency", frequency, 1)
+
+
+def mapping(name: str, x: Any) -> Mapping[str, Any]:
+    """A mapping from kinds of sources or receivers; empty for None."""
+    if x is not None and not isinstance(x, Mapping):
+        raise TypeError(f"`{name}` must be a mapping from kinds, such as 'p' or 'x'; got {type(x).__name__}")
+    return x or {}
+
+
+def pair(name: str, x: Any) -> tuple[Any, Any]:
+    """Amplitudes and locations."""
+    if not isinstance(x, tuple | list) or len(x) != 2:
+        raise TypeError(f"`{name}` must be a pair (amplitudes, locations); got {type(x).__name__}")
+    return x[0], x[1]
+
+
+def once(name: str, x: Any) -> None:
+    """Checks that what a mapping gives is not given as an argument too."""
+    if x is not None:
+        raise ValueError(f"`{name}` is given twice, as an argument and in a mapping; give it once")
+
+
+def is_many(x: Any) -> bool:
+    """Whether ``x`` is several numbers rather than one; they may be traced."""
+    return (isinstance(x, Sequence) and not isinstance(x, str)) or getattr(x, "ndim", 0) > 0
+
+
+def first_true(bad: np.ndarray) -> tuple[int, ...]:
+    """Index of the first true value."""
+    return tuple(int(i) for i in np.argwhere(bad)[0])
