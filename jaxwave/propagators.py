@@ -300,6 +300,7 @@ def elastic(
     pml_width: int | Sequence[int] = 20,
     boundary: str | Sequence[str | None] | None = None,
     pml_freq: float | None = None,
+    mpml_fraction: float = 0.0,
     max_vel: float | None = None,
     survey_pad: int | Sequence[int | None] | None = None,
     origin: Sequence[int] | None = None,
@@ -391,6 +392,9 @@ def elastic(
             have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
             ``pml_width`` is not 0, else "free".
         pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
+        mpml_fraction: From 0 to 1: fraction of its damping that each layer has along the other axes too (a multi-axial
+            PML). It stops waves that grow in the layers of some models, and makes the layers reflect more; 0.1 is
+            usual. Default 0: a plain PML.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest of P waves (at
             orders 6 and 8 up to a tenth more, where a great contrast of density needs it); required where the values
             of a model are not known, as under ``jit``.

@@ -27,6 +27,7 @@ class RunInfo:
         boundary: What each face is: "pml", "free", "rigid", "periodic", or None where fields are zero beyond it.
         storage: Where a gradient keeps its wavefields.
         storage_plan: What that was chosen from and why, under ``storage_mode="auto"``.
+        mpml_fraction: Fraction of its damping that a layer has along the other axes (elastic equation).
     """
 
     step_ratio: int
@@ -38,6 +39,7 @@ class RunInfo:
     boundary: tuple[str | None, ...]
     storage: Storage
     storage_plan: StoragePlan | None = None
+    mpml_fraction: float = 0.0
 
 
 class WaveState(NamedTuple):

@@ -1,0 +1,147 @@
+"""The multi-axial PML (M-PML): layers that damp the derivatives along the other axes too.
+
+A layer of axis k stretches that axis by s_k = 1 + sigma_k / (alpha_k + i w). Elastic waves whose energy runs against
+their phase along k, as some of a plate or of a free surface do, grow there, in any such layer. The remedy is to stretch
+every other axis j by a fraction p of it,
+
+    s_jk = 1 + p sigma_k / (alpha_k + i w),    so that    s_jk - 1 = p (s_k - 1)
+
+which damps whatever is in the layer. It is no longer perfectly matched: it reflects a little more. In the layers of k
+the derivative d along j, which has the memory psi of its own layers already, becomes
+
+    psi_k' = b psi_k + a d        d + psi_k'
+
+with the profiles a and b of p sigma_k and alpha_k: the damping is a fraction of the layer's, its frequency shift the
+layer's. This is a filter in time at each point, and so its own transpose. Where layers of several axes meet, the
+stretchings multiply, as in a PML of second order (Correia and Jin, 2005); Meza-Fajardo and Papageorgiou add the
+dampings there, which is the product to first order. Stretchings that depend on several coordinates do not commute with
+the derivatives, so that source and receiver are reciprocal only as far as the layers reflect nothing.
+
+References:
+    K. C. Meza-Fajardo and A. S. Papageorgiou, "A nonconvolutional, split-field, perfectly matched layer for wave
+    propagation in isotropic and anisotropic elastic media: stability analysis", Bull. Seism. Soc. Am. 98 (2008);
+    C. Zeng et al., "Application of the multiaxial perfectly matched layer (M-PML) to near-surface seismic modeling with
+    Rayleigh waves", Geophysics 76 (2011); D. Correia and J.-M. Jin, "On the development of a higher-order PML", IEEE
+    Trans. Antennas Propag. 53 (2005).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+
+from jaxwave import stencils
+from jaxwave.boundary import Grid, Memory
+from jaxwave.equations import staggered
+from jaxwave.equations.staggered import Derivative, Layer
+
+
+class Profiles(NamedTuple):
+    """Profiles ``[axis][half]`` of the layers, and those by which they damp the derivatives along other axes."""
+
+    along: tuple
+    across: tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiAxial:
+    """A derivative whose values, at ``offset``, are damped by the layers of the other axes too.
+
+    It stands in for a :class:`Derivative`. Memory variables of its own layers come first, then those of the others.
+    """
+
+    derivative: Derivative
+    offset: tuple[int, ...]
+
+    @property
+    def axis(self) -> int:
+        return self.derivative.axis
+
+    @property
+    def across(self) -> tuple[Derivative, ...]:
+        """The derivatives along the other axes that lead to the same points; their layers are where this is damped."""
+        grid = self.derivative.grid
+        return tuple(Derivative(grid, k, bool(self.offset[k])) for k in range(grid.ndim) if k != self.axis)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return sum((d.layers for d in self.across), self.derivative.layers)
+
+    def memory(self, offset: tuple[int, ...]) -> tuple[Memory, ...]:
+        return sum((d.memory(offset) for d in self.across), self.derivative.memory(offset))
+
+    def weights_at(self, cells, dtype) -> jax.Array:
+        return self.derivative.weights_at(cells, dtype)
+
+    def stencil(self, cells, dtype):
+        return self.derivative.stencil(cells, dtype)
+
+    def with_row(self, slabs) -> tuple[jax.Array, ...]:
+        n = len(self.derivative.layers)
+        return (*self.derivative.with_row(slabs[:n]), *slabs[n:])
+
+    def without_row(self, memory) -> tuple[jax.Array, ...]:
+        own, others = self._split(memory)
+        return (*self.derivative.without_row(own), *others)
+
+    def _split(self, memory):
+        """The memory variables of the derivative itself, and those of the layers of other axes."""
+        n = len(self.derivative.layers) + self.derivative.rows
+        return tuple(memory[:n]), tuple(memory[n:])
+
+    def _profiles(self, profiles: Profiles) -> list[dict[str, jax.Array]]:
+        """Of the layers of the other axes."""
+        return [profile for d in self.across for profile in profiles.across[d.axis][d.half]]
+
+    def _damped(self, x: jax.Array, memory, profiles: Profiles, one, backwards: bool = False):
+        """x as the layers of the other axes leave it, one axis after the other, and their memory after the step."""
+        places = [(d, layer) for d in self.across for layer in d.layers]
+        steps = list(zip(range(len(places)), places, memory, self._profiles(profiles), strict=True))
+        after = [None] * len(steps)
+        for number, (d, layer), psi, profile in reversed(steps) if backwards else steps:
+            seen = stencils.cells(x, d.axis + 1, layer.cells.start, layer.cells.size)
+            after[number] = (profile["b"] * psi + profile["a"] * seen) / one
+            x = x + d.pad(after[number], layer.cells)
+        return x, tuple(after)
+
+    def apply(self, x: jax.Array, memory, profiles: Profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """As :meth:`Derivative.apply`."""
+        own, others = self._split(memory)
+        x, own = self.derivative.apply(x, own, profiles.along, one)
+        x, others = self._damped(x, others, profiles, one)
+        return x, (*own, *others)
+
+    def transpose(self, e: jax.Array, memory, profiles: Profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """As :meth:`Derivative.transpose`: the same in reverse order."""
+        own, others = self._split(memory)
+        e, others = self._damped(e, others, profiles, one, backwards=True)
+        e, own = self.derivative.transpose(e, own, profiles.along, one)
+        return e, (*own, *others)
+
+    def adjoint_memory(self, cotangents, profiles: Profiles) -> tuple[jax.Array, ...]:
+        """As :meth:`Derivative.adjoint_memory`."""
+        own, others = self._split(cotangents)
+        scales = (staggered.over(q["a"], q["b"]) for q in self._profiles(profiles))
+        others = (scale * x for scale, x in zip(scales, others, strict=True))
+        return (*self.derivative.adjoint_memory(own, profiles.along), *others)
+
+    def cotangent_memory(self, memory, profiles: Profiles) -> tuple[jax.Array, ...]:
+        """As :meth:`Derivative.cotangent_memory`."""
+        own, others = self._split(memory)
+        scales = (staggered.over(q["b"], q["a"]) for q in self._profiles(profiles))
+        others = (scale * x for scale, x in zip(scales, others, strict=True))
+        return (*self.derivative.cotangent_memory(own, profiles.along), *others)
+
+
+def damped(derivative: Derivative, offset: tuple[int, ...]) -> Derivative | MultiAxial:
+    """A derivative with values at ``offset`` under the layers of its grid."""
+    return MultiAxial(derivative, offset) if derivative.grid.mpml_fraction else derivative
+
+
+def profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype) -> Profiles | tuple:
+    """Profiles for what :func:`damped` makes."""
+    given = grid, dt, max_vel, pml_freq, dtype
+    along = staggered.all_profiles(*given)
+    return Profiles(along, staggered.all_profiles(*given, grid.mpml_fraction)) if grid.mpml_fraction else along
