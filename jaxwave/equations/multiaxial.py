@@ -117,15 +117,17 @@ class MultiAxial:
         """As :meth:`Derivative.transpose`: the same in reverse order."""
         own, others = self._split(memory)
         e, others = self._damped(e, others, profiles, one, backwards=True)
-        e, own = self.derivative.transpose(e, own, profiles.along, one)
+        # An array of its own: the stencil reads it several times, which is dear under pads.
+        e, own = self.derivative.transpose(e / one, own, profiles.along, one)
         return e, (*own, *others)
 
     def adjoint_memory(self, cotangents, profiles: Profiles) -> tuple[jax.Array, ...]:
-        """As :meth:`Derivative.adjoint_memory`."""
+        """As :meth:`Derivative.adjoint_memory`; zero where the derivative has no value, because its transpose looks."""
         own, others = self._split(cotangents)
-        scales = (staggered.over(q["a"], q["b"]) for q in self._profiles(profiles))
-        others = (scale * x for scale, x in zip(scales, others, strict=True))
-        return (*self.derivative.adjoint_memory(own, profiles.along), *others)
+        d, scales = self.derivative, (staggered.over(q["a"], q["b"]) for q in self._profiles(profiles))
+        valued = (stencils.cells(x, d.axis + 1, d.cells.start, d.cells.size) for x in others)
+        others = (scale * d.pad(x, d.cells) for scale, x in zip(scales, valued, strict=True))
+        return (*d.adjoint_memory(own, profiles.along), *others)
 
     def cotangent_memory(self, memory, profiles: Profiles) -> tuple[jax.Array, ...]:
         """As :meth:`Derivative.cotangent_memory`."""
