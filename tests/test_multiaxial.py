@@ -45,14 +45,17 @@ def test_every_axis_is_stretched_in_every_layer(faces):
     equation = ElasticEquation(grid)
     profiles = equation.profiles(dt, max_vel, FREQ, np.dtype(float))
     x, steps = jnp.asarray(np.random.default_rng(0).standard_normal((1, *grid.padded))), 4000
-    for d in [d for i in range(ndim) for d in (*equation._of_stress(i), *equation._of_velocity(i))]:
-        memory = d.with_row([jnp.zeros((1, *grid.held_shape(q))) for q in d.memory(d.offset)])
+    derivatives = [d for i in range(ndim) for d in (*equation._of_stress(i), *equation._of_velocity(i))]
 
-        @jax.jit
-        def late(memory, d=d):
-            return lax.fori_loop(0, steps, lambda _, q: d.apply(x, q, profiles, 1.0)[1], memory)
+    @jax.jit
+    def step(memories):
+        found = [d.apply(x, memory, profiles, 1.0) for d, memory in zip(derivatives, memories, strict=True)]
+        return [values for values, _ in found], [memory for _, memory in found]
 
-        got = grid.from_padded(d.apply(x, late(memory), profiles, 1.0)[0], d.offset)
+    zeros = [d.with_row([jnp.zeros((1, *grid.held_shape(q))) for q in d.memory(d.offset)]) for d in derivatives]
+    late = lax.fori_loop(0, steps, lambda _, memories: step(memories)[1], zeros)
+    for d, got in zip(derivatives, step(late)[0], strict=True):
+        got = grid.from_padded(got, d.offset)
         want = grid.from_padded(d.derivative._everywhere(x), d.offset)
         for axis, widths in enumerate(grid.faces):
             sigma, alpha = damping(grid.interior[axis], widths, grid.spacing[axis], d.offset[axis], max_vel)
