@@ -230,14 +230,9 @@ def test_continuing_a_run_changes_nothing(case):
     assert bitwise_equal((joined, state), (whole_records, whole_state))
 
 
-@pytest.mark.parametrize(
-    "case", marked(lambda c: c.ndim == 3 or at_leisure(c), [c for c in CASES if not c.mpml_fraction]), ids=str
-)
+@most_cases
 def test_reciprocity(case):
-    """Source and receiver of one kind change places; the scale of the sources makes the step symmetric.
-
-    Multi-axial layers are not reciprocal.
-    """
+    """Source and receiver of one kind change places; the scale of the sources makes the step symmetric."""
     models = case.models() if not case.model_per_shot else {k: x[0] for k, x in case.models().items()}
     places = np.array([[1] * case.ndim, [n - 2 for n in case.shape]])
     for number, (kind, found) in enumerate(contract.responses(case).items()):

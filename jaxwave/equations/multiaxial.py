@@ -1,21 +1,22 @@
 """The multi-axial PML (M-PML): layers that damp the derivatives along the other axes too.
 
 A layer of axis k stretches that axis by s_k = 1 + sigma_k / (alpha_k + i w). Elastic waves whose energy runs against
-their phase along k, as some of a plate or of a free surface do, grow there, in any such layer. The remedy is to stretch
-every other axis j by a fraction p of it,
+their phase along k grow in any such layer; plates and ducts guide some. The remedy is to stretch every other axis j by
+a fraction p of it,
 
     s_jk = 1 + p sigma_k / (alpha_k + i w),    so that    s_jk - 1 = p (s_k - 1)
 
-which damps whatever is in the layer. It is no longer perfectly matched: it reflects a little more. In the layers of k
-the derivative d along j, which has the memory psi of its own layers already, becomes
+which damps whatever is in the layer. It is no longer perfectly matched: waves that meet it obliquely are reflected
+more. In the layers of k the derivative d along j, which has the memory psi of its own layers already, becomes
 
     psi_k' = b psi_k + a d        d + psi_k'
 
-with the profiles a and b of p sigma_k and alpha_k: the damping is a fraction of the layer's, its frequency shift the
-layer's. This is a filter in time at each point, and so its own transpose. Where layers of several axes meet, the
-stretchings multiply, as in a PML of second order (Correia and Jin, 2005); Meza-Fajardo and Papageorgiou add the
-dampings there, which is the product to first order. Stretchings that depend on several coordinates do not commute with
-the derivatives, so that source and receiver are reciprocal only as far as the layers reflect nothing.
+with the profiles a and b of p sigma_k and alpha_k: the damping is a fraction of the layer's, the frequency shift is the
+layer's. This is a filter in time at each point, hence its own transpose.
+
+Where layers of several axes meet, the stretchings multiply, as in a PML of second order (Correia and Jin, 2005), where
+Meza-Fajardo and Papageorgiou add the dampings. To first order it is the same, each filter needs the profile of one line
+only, and as a product of functions of one coordinate each the stretching leaves source and receiver exactly reciprocal.
 
 References:
     K. C. Meza-Fajardo and A. S. Papageorgiou, "A nonconvolutional, split-field, perfectly matched layer for wave
