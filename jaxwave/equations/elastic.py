@@ -36,6 +36,9 @@ q is the rate of a moment tensor's density: a moment M(t) in one cell is q = M,t
 that stays in a fluid would accelerate it for ever. Strain rates are recorded with the same D, without the memory of the
 layers: e_k in the cells, e_ij / 2 half a cell on along i and j, of the velocities at t - dt/2.
 
+Some guided waves grow in plain layers. With the grid's ``mpml_fraction`` a layer damps the derivatives along the other
+axes too (Meza-Fajardo and Papageorgiou, 2008; :mod:`jaxwave.equations.multiaxial`).
+
 In the adjoint the cotangents T of the stresses are carried as they are, because a fluid has no inverse of M, and
 multiplied by the coefficients once a step; those of the velocities are scaled, U_i = B_i times the cotangent of v_i.
 
@@ -46,7 +49,9 @@ References:
     averaging of elastic moduli and densities", Bull. Seism. Soc. Am. 92 (2002); T. Bohlen and E. H. Saenger, "Accuracy
     of heterogeneous staggered-grid finite-difference modeling of Rayleigh waves", Geophysics 71 (2006); C. Zeng et al.,
     "An improved vacuum formulation for 2D finite-difference modeling of Rayleigh waves including surface topography and
-    internal discontinuities", Geophysics 77 (2012).
+    internal discontinuities", Geophysics 77 (2012); K. C. Meza-Fajardo and A. S. Papageorgiou, "A nonconvolutional,
+    split-field, perfectly matched layer for wave propagation in isotropic and anisotropic elastic media: stability
+    analysis", Bull. Seism. Soc. Am. 98 (2008).
 """
 
 from __future__ import annotations
