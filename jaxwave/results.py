@@ -150,7 +150,8 @@ class ElasticState(NamedTuple):
             value more along their own axis; None for the axes that there are not.
         sigmazz_0, sigmayy_0, sigmaxx_0: Normal stresses.
         sigmayz_0, sigmaxz_0, sigmaxy_0: The other stresses, with one value more along both of their axes.
-        psi: Memory variables of the stresses' derivatives, for each component of the velocity, axis and layer.
+        psi: Memory variables of the stresses' derivatives, for each component of the velocity, axis and layer; with an
+            ``mpml_fraction`` the layers are those of all axes, beginning with the derivative's own.
         phi: The same of the velocities' derivatives.
     """
 

@@ -77,6 +77,12 @@ def test_zero_is_the_plain_layer():
     assert [len(group) for group in some.plan.equation.memory()] == [8, 8]
 
 
+def test_state_of_plain_layers_is_refused():
+    case = Case("elastic", 2)
+    with pytest.raises(ValueError, match="`initial_state` belongs to another grid or other layers"):
+        contract.run(case, contract.inputs(case), mpml_fraction=0.1)
+
+
 def test_little_changes_little():
     case = Case("elastic", 2)
     given = {name: x for name, x in contract.inputs(case).items() if name != "initial_state"}
