@@ -432,8 +432,8 @@ def elastic(
 
     Reference:
         J. Virieux, Geophysics 51 (1986); A. R. Levander, Geophysics 53 (1988); P. Moczo et al., Bull. Seism. Soc. Am.
-        92 (2002); moment tensors: K. Aki and P. G. Richards, Quantitative Seismology (2002), chapter 3; multi-axial PML:
-        K. C. Meza-Fajardo and A. S. Papageorgiou, Bull. Seism. Soc. Am. 98 (2008).
+        92 (2002); moment tensors: K. Aki and P. G. Richards, Quantitative Seismology (2002), chapter 3; multi-axial
+        PML: K. C. Meza-Fajardo and A. S. Papageorgiou, Bull. Seism. Soc. Am. 98 (2008).
     """
     problem = describe(ElasticEquation, **by_name(locals()))
     out, asked = run(problem), problem.arrays["receivers"]

@@ -98,13 +98,13 @@ class MultiAxial:
 
     def _damped(self, x: jax.Array, memory, profiles: Profiles, one, backwards: bool = False):
         """x as the layers of the other axes leave it, one axis after the other, and their memory after the step."""
-        places = [(d, layer) for d in self.across for layer in d.layers]
-        steps = list(zip(range(len(places)), places, memory, self._profiles(profiles), strict=True))
-        after = [None] * len(steps)
-        for number, (d, layer), psi, profile in reversed(steps) if backwards else steps:
-            seen = stencils.cells(x, d.axis + 1, layer.cells.start, layer.cells.size)
-            after[number] = (profile["b"] * psi + profile["a"] * seen) / one
-            x = x + d.pad(after[number], layer.cells)
+        places = [(d, layer.cells) for d in self.across for layer in d.layers]
+        after, found = list(memory), self._profiles(profiles)
+        for n in reversed(range(len(after))) if backwards else range(len(after)):
+            (d, cells), profile = places[n], found[n]
+            seen = stencils.cells(x, d.axis + 1, cells.start, cells.size)
+            after[n] = (profile["b"] * after[n] + profile["a"] * seen) / one
+            x = x + d.pad(after[n], cells)
         return x, tuple(after)
 
     def apply(self, x: jax.Array, memory, profiles: Profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
