@@ -91,6 +91,7 @@ class Grid:
         pml_width: Cells of the layer at each face: (first, last) of axis 0, of axis 1, ...
         kinds: What each face is, in the same order: "pml", "free", "rigid", "periodic", or None where the fields are
             zero beyond it. Default: "pml" or None.
+        mpml_fraction: Fraction of its damping that a layer has along the other axes. 0: a plain PML.
     """
 
     shape: tuple[int, ...]
@@ -98,6 +99,7 @@ class Grid:
     accuracy: int
     pml_width: tuple[int, ...]
     kinds: tuple[str | None, ...] | None = None
+    mpml_fraction: float = 0.0
 
     @property
     def ndim(self) -> int:
@@ -222,10 +224,13 @@ def pml_profile(
 
 
 def pml_profile_at(
-    depth: np.ndarray, width: int, spacing: float, dt: float, max_vel: float, pml_freq: float
+    depth: np.ndarray, width: int, spacing: float, dt: float, max_vel: float, pml_freq: float, share: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The profiles a and b at these depths, from 0 at the inner edge of a layer to 1 at its outermost cell."""
-    sigma = 3 * max_vel * math.log(1 / REFLECTION) / (2 * width * spacing) * depth**2
+    """The profiles a and b at these depths, from 0 at the inner edge of a layer to 1 at its outermost cell.
+
+    ``share`` is the part of sigma that is taken.
+    """
+    sigma = share * 3 * max_vel * math.log(1 / REFLECTION) / (2 * width * spacing) * depth**2
     alpha = math.pi * pml_freq * (1 - depth)
     b = np.exp(-(sigma + alpha) * dt)
     return sigma / (sigma + alpha) * (b - 1), b

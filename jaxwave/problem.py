@@ -77,7 +77,8 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     validate.divides(interval, nt * step_ratio)
     resampling = _resampling(a)
     observer = _observer(a, step_ratio, nt, dt)
-    equation = physics(Grid(region.shape, spacing, accuracy, widths, kinds))
+    fraction = validate.fraction("mpml_fraction", getattr(a, "mpml_fraction", 0.0))
+    equation = physics(Grid(region.shape, spacing, accuracy, widths, kinds, fraction))
     of_state = arrays["memory"] is not None
     arrays["fields"] = _checked_fields(equation, arrays["fields"], n_shots, of_state)
     arrays["memory"] = _checked_memory(equation, arrays["memory"], n_shots, models)
@@ -92,7 +93,7 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
         storage = chosen.chosen.storage
     storage = storage.resolve(inner_dt * interval, interval, equation)
     plan = Plan(equation, storage, interval, observer)
-    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, chosen)
+    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, chosen, fraction)
     return Problem(setup, plan, info, arrays)
 
 

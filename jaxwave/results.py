@@ -27,6 +27,7 @@ class RunInfo:
         boundary: What each face is: "pml", "free", "rigid", "periodic", or None where fields are zero beyond it.
         storage: Where a gradient keeps its wavefields.
         storage_plan: What that was chosen from and why, under ``storage_mode="auto"``.
+        mpml_fraction: Fraction of its damping that a layer has along the other axes (elastic equation).
     """
 
     step_ratio: int
@@ -38,6 +39,7 @@ class RunInfo:
     boundary: tuple[str | None, ...]
     storage: Storage
     storage_plan: StoragePlan | None = None
+    mpml_fraction: float = 0.0
 
 
 class WaveState(NamedTuple):
@@ -148,7 +150,8 @@ class ElasticState(NamedTuple):
             value more along their own axis; None for the axes that there are not.
         sigmazz_0, sigmayy_0, sigmaxx_0: Normal stresses.
         sigmayz_0, sigmaxz_0, sigmaxy_0: The other stresses, with one value more along both of their axes.
-        psi: Memory variables of the stresses' derivatives, for each component of the velocity, axis and layer.
+        psi: Memory variables of the stresses' derivatives, for each component of the velocity, axis and layer; with an
+            ``mpml_fraction`` the layers are those of all axes, beginning with the derivative's own.
         phi: The same of the velocities' derivatives.
     """
 

@@ -35,6 +35,7 @@ class Case:
     nt: int = 14
     ratio: int = 1
     faces: tuple[str, ...] | None = None
+    mpml_fraction: float = 0.0
 
     @property
     def physics(self):
@@ -71,7 +72,8 @@ class Case:
     @property
     def settings(self):
         common = dict(accuracy=self.accuracy, pml_freq=25.0, max_vel=self.max_vel)
-        return {**common, "pml_width": self.widths, "boundary": self.faces}
+        multiaxial = {"mpml_fraction": self.mpml_fraction} if self.mpml_fraction else {}
+        return {**common, **multiaxial, "pml_width": self.widths, "boundary": self.faces}
 
     @property
     def counts(self):
@@ -83,7 +85,8 @@ class Case:
         return np.stack([rng.integers(0, k - margin, (self.n_shots, n)) for k in self.shape], -1)
 
     def __str__(self):
-        return "-".join([self.name, f"{self.ndim}D", *(kind[:2] for kind in self.faces or ())])
+        multiaxial = ["M-PML"] if self.mpml_fraction else []
+        return "-".join([self.name, f"{self.ndim}D", *multiaxial, *(kind[:2] for kind in self.faces or ())])
 
 
 def suffixed(name, kind):

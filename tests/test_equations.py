@@ -32,6 +32,9 @@ CASES = [
     for name, physics in EQUATIONS.items()
     for ndim in physics.dimensions
     for faces in FACES[ndim]
+] + [
+    Case("elastic", 2, 4, faces=("free", "pml", "pml", "pml"), mpml_fraction=0.3),
+    Case("elastic", 3, 2, mpml_fraction=0.3),
 ]
 
 
@@ -42,6 +45,8 @@ def marked(slow, given=CASES):
 
 def at_leisure(case):
     """The scalar equation has tests of its own. Reflecting faces run always for one equation and mix of kinds."""
+    if case.mpml_fraction:
+        return case.ndim == 3
     return str(case) != "elastic-2D-fr-pm-ri-fr" if case.faces else case.name == "scalar"
 
 

@@ -99,6 +99,12 @@ def size_of(line):
     return int(np.prod([int(n) for n in shape.group(1).split(",")])) if shape and shape.group(1) else 1
 
 
+def large_copies(hlo, least):
+    """Copies in the loops of arrays of at least ``least`` elements."""
+    copies = [line for line in loop_lines(hlo) if re.search(r" copy\((?!%transpose)", line)]
+    return [line.strip() for line in copies if size_of(line) >= least]
+
+
 cpu_only = pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads what the CPU compiler writes")
 
 
@@ -120,8 +126,7 @@ def test_no_copy_in_the_loops(shape, options, derivative):
     text = compiled(jax.grad(misfit) if derivative else misfit, v).as_text()
     # The smallest slab is thicker than the layer and spans the other axes.
     smallest_slab = 2 * 8 * int(np.prod(sorted(shape)[:-1]))
-    copies = [line for line in loop_lines(text) if re.search(r" copy\((?!%transpose)", line)]
-    assert [line.strip() for line in copies if size_of(line) >= smallest_slab] == []
+    assert large_copies(text, smallest_slab) == []
 
 
 # Passes over arrays as large as a slab in one time step of the acoustic equation, in 2-D with four layers. Forward: psi
@@ -131,13 +136,13 @@ def test_no_copy_in_the_loops(shape, options, derivative):
 ACOUSTIC_KERNELS = {"forward": 2 * 4 + 3 + 2 * 2, "gradient": (2 * 4 + 3 + 2 * 2 + 2 * 3) + (2 * 4 + 2 * 2 + 3 + 3)}
 
 
-def staggered_problem(name, shape, nt, faces):
+def staggered_problem(name, shape, nt, faces, **options):
     ndim = len(shape)
     models = {"acoustic": (1500.0, 1000.0), "elastic": (2e9, 1e9, 5e-4)}[name]
     survey = dict(
         source_amplitudes_p=jnp.ones((1, 1, nt), jnp.float32), source_locations_p=np.full((1, 1, ndim), 2),
         receiver_locations_p=np.arange(4)[None, :, None] + np.zeros((1, 1, ndim), int), pml_width=8, pml_freq=20.0,
-        max_vel=2000.0, boundary=faces,
+        max_vel=2000.0, boundary=faces, **options,
     )  # fmt: skip
 
     def misfit(models):
@@ -163,8 +168,7 @@ def test_staggered_equations_copy_nothing_in_their_loops(name, shape, faces):
     for task in ("forward", "gradient"):
         text = compiled(misfit if task == "forward" else jax.grad(misfit), models).as_text()
         smallest_slab = 8 * int(np.prod(sorted(shape)[:-1]))
-        copies = [line for line in loop_lines(text) if re.search(r" copy\((?!%transpose)", line)]
-        assert [line.strip() for line in copies if size_of(line) >= smallest_slab] == []
+        assert large_copies(text, smallest_slab) == []
         if name == "acoustic":  # faces without a layer take none
             found = kernels(text, smallest_slab)
             assert 0 < len(found) <= ACOUSTIC_KERNELS[task], "\n".join(found)

@@ -36,6 +36,9 @@ q is the rate of a moment tensor's density: a moment M(t) in one cell is q = M,t
 that stays in a fluid would accelerate it for ever. Strain rates are recorded with the same D, without the memory of the
 layers: e_k in the cells, e_ij / 2 half a cell on along i and j, of the velocities at t - dt/2.
 
+Some guided waves grow in plain layers. With the grid's ``mpml_fraction`` a layer damps the derivatives along the other
+axes too (Meza-Fajardo and Papageorgiou, 2008; :mod:`jaxwave.equations.multiaxial`).
+
 In the adjoint the cotangents T of the stresses are carried as they are, because a fluid has no inverse of M, and
 multiplied by the coefficients once a step; those of the velocities are scaled, U_i = B_i times the cotangent of v_i.
 
@@ -46,7 +49,9 @@ References:
     averaging of elastic moduli and densities", Bull. Seism. Soc. Am. 92 (2002); T. Bohlen and E. H. Saenger, "Accuracy
     of heterogeneous staggered-grid finite-difference modeling of Rayleigh waves", Geophysics 71 (2006); C. Zeng et al.,
     "An improved vacuum formulation for 2D finite-difference modeling of Rayleigh waves including surface topography and
-    internal discontinuities", Geophysics 77 (2012).
+    internal discontinuities", Geophysics 77 (2012); K. C. Meza-Fajardo and A. S. Papageorgiou, "A nonconvolutional,
+    split-field, perfectly matched layer for wave propagation in isotropic and anisotropic elastic media: stability
+    analysis", Bull. Seism. Soc. Am. 98 (2008).
 """
 
 from __future__ import annotations
@@ -61,7 +66,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxwave.boundary import Grid, Memory
-from jaxwave.equations import closures, points, staggered
+from jaxwave.equations import closures, multiaxial, points, staggered
+from jaxwave.equations.multiaxial import MultiAxial
 from jaxwave.equations.staggered import Derivative, components, tensor, unit
 
 Memories = tuple[tuple[tuple[jax.Array, ...], ...], ...]
@@ -171,7 +177,7 @@ class ElasticEquation:
         return scale
 
     def profiles(self, dt, max_vel, pml_freq, dtype):
-        return staggered.all_profiles(self.grid, dt, max_vel, pml_freq, dtype)
+        return multiaxial.profiles(self.grid, dt, max_vel, pml_freq, dtype)
 
     def memory(self) -> tuple[tuple[Memory, ...], ...]:
         axes = range(self.grid.ndim)
@@ -207,16 +213,18 @@ class ElasticEquation:
         n = len(pairs(self.grid.ndim))
         return m[0], m[1], m[2 : 2 + n], m[2 + n :]
 
-    def _of_stress(self, i: int) -> tuple[Derivative, ...]:
+    def _of_stress(self, i: int) -> tuple[Derivative | MultiAxial, ...]:
         """D_j of s_ij, for every j."""
-        return tuple(Derivative(self.grid, j, i == j, self._closures(i, j)) for j in range(self.grid.ndim))
+        return tuple(self._derivative(i, j, unit(self.grid.ndim, i)) for j in range(self.grid.ndim))
 
-    def _of_velocity(self, i: int) -> tuple[Derivative, ...]:
+    def _of_velocity(self, i: int) -> tuple[Derivative | MultiAxial, ...]:
         """D_j of v_i, for every j."""
-        return tuple(Derivative(self.grid, j, i != j, self._closures(i, j)) for j in range(self.grid.ndim))
+        return tuple(self._derivative(i, j, self._stress_offset(i, j)) for j in range(self.grid.ndim))
 
-    def _closures(self, i: int, j: int):
-        return closures.elastic(self.grid.ends[j], normal=i == j)
+    def _derivative(self, i: int, j: int, offset: tuple[int, ...]) -> Derivative | MultiAxial:
+        """D_j, with values at ``offset``, of s_ij or v_i."""
+        ends = closures.elastic(self.grid.ends[j], normal=i == j)
+        return multiaxial.damped(Derivative(self.grid, j, bool(offset[j]), ends), offset)
 
     def _shear_name(self, i: int, j: int) -> str:
         names = components(self.grid.ndim)
@@ -382,18 +390,19 @@ class ElasticEquation:
         return w._replace(u=tuple(u), normal=normal)
 
     def adjoint_start(self, m, operands, cotangent):
-        y, z = self._memories(operands, cotangent.psi, cotangent.phi, Derivative.adjoint_memory)
+        y, z = self._memories(operands, cotangent.psi, cotangent.phi, "adjoint_memory")
         u = tuple(b * v for b, v in zip(self._split(m)[3], cotangent.v, strict=True))
         return ElasticAdjoint(u, cotangent.normal, cotangent.shear, y, z)
 
     def adjoint_finish(self, m, operands, w):
-        psi, phi = self._memories(operands, w.y, w.z, Derivative.cotangent_memory)
+        psi, phi = self._memories(operands, w.y, w.z, "cotangent_memory")
         return ElasticState(tuple(map(points.divide, w.u, self._split(m)[3])), w.normal, w.shear, psi, phi)
 
-    def _memories(self, operands, of_stress, of_velocity, function):
-        axes = range(self.grid.ndim)
+    def _memories(self, operands, of_stress, of_velocity, name: str):
+        """What a derivative's method ``name`` makes of memory variables."""
+        axes, profiles = range(self.grid.ndim), operands["profiles"]
         return (
-            tuple(tuple(function(d, memories[i][d.axis], operands["profiles"]) for d in derivatives(i)) for i in axes)
+            tuple(tuple(getattr(d, name)(memories[i][d.axis], profiles) for d in derivatives(i)) for i in axes)
             for derivatives, memories in ((self._of_stress, of_stress), (self._of_velocity, of_velocity))
         )
 

@@ -241,9 +241,9 @@ class Derivative:
         slabs = self.without_row(cotangents)
         for x, layer, q in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
             if self.rows:
-                found.append(_over(q["a"], q["b"]) * (x + self._cut(cotangents[-1], layer.cells)))
+                found.append(over(q["a"], q["b"]) * (x + self._cut(cotangents[-1], layer.cells)))
             else:
-                found.append(_over(q["a_extent"], q["b_extent"]) * self.pad(x, layer.cells, layer.extent))
+                found.append(over(q["a_extent"], q["b_extent"]) * self.pad(x, layer.cells, layer.extent))
         return self.with_row(found)
 
     def cotangent_memory(self, memory, profiles) -> tuple[jax.Array, ...]:
@@ -252,11 +252,11 @@ class Derivative:
         slabs = self.without_row(memory)
         for z, layer, q in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
             z = z if self.rows else self._cut(z, layer.cells, layer.extent.start)
-            found.append(_over(q["b"], q["a"]) * z)
+            found.append(over(q["b"], q["a"]) * z)
         return (*found, jnp.zeros_like(memory[-1])) if self.rows else tuple(found)
 
-    def profiles(self, dt: float, max_vel: float, pml_freq: float, dtype) -> tuple[dict[str, np.ndarray], ...]:
-        """Profiles of every layer: a and b where it has a memory, and over its extent."""
+    def profiles(self, dt, max_vel, pml_freq, dtype, share: float = 1.0) -> tuple[dict[str, np.ndarray], ...]:
+        """Profiles of every layer, a and b where it has a memory and over its extent; for a share of its damping."""
         found = []
         for layer in self.layers:
             inner = self.grid.halo + (
@@ -264,7 +264,7 @@ class Derivative:
             )
             depth = np.abs(np.arange(layer.cells.start, layer.cells.stop) + 0.5 * self.half - inner) / layer.width
             a, b = boundary.pml_profile_at(
-                np.minimum(depth, 1), layer.width, self.grid.spacing[self.axis], dt, max_vel, pml_freq
+                np.minimum(depth, 1), layer.width, self.grid.spacing[self.axis], dt, max_vel, pml_freq, share
             )
             lines = {}
             for suffix, cells in (("", layer.cells), ("_extent", layer.extent)):
@@ -308,7 +308,7 @@ def _table(derivative: Derivative) -> tuple[np.ndarray, np.ndarray]:
     return table
 
 
-def _over(x, y):
+def over(x, y):
     """x / y of profiles, zero where y is zero."""
     return points.divide(jnp.asarray(x), jnp.asarray(y))
 
@@ -341,10 +341,10 @@ def buoyancy_between(rho, axis: int, ends=(None, None)):
     return points.divide(2, low + high, xp)
 
 
-def all_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype):
-    """Profiles of both derivatives along every axis: ``[axis][half]``."""
+def all_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype, share: float = 1.0):
+    """Profiles of both derivatives along every axis, ``[axis][half]``, for a share of the layers' damping."""
     return tuple(
-        tuple(Derivative(grid, axis, half).profiles(dt, max_vel, pml_freq, dtype) for half in (False, True))
+        tuple(Derivative(grid, axis, half).profiles(dt, max_vel, pml_freq, dtype, share) for half in (False, True))
         for axis in range(grid.ndim)
     )
 
