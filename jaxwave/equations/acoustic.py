@@ -178,7 +178,7 @@ class AcousticEquation:
         one, profiles = points.one(stiffness, self.grid.halo), operands["profiles"]
         sources = points.split(amplitudes, operands["sources"])
         p, velocities, psi, phi = x
-        terms, after, new_psi = [], [], []
+        terms, after, new_psi, new_phi = [], [], [], []
         for axis, (d, b) in enumerate(zip(self._gradient, buoyancy, strict=True)):
             g, memory = d.apply(p, psi[axis], profiles, one)
             v, g = staggered.update(velocities[axis], b, -g, 1 + axis, 1 + axis, scatter, keep, one)
@@ -188,11 +188,15 @@ class AcousticEquation:
             after.append(v)
             terms.append(g)
             new_psi.append(memory)
-        g, phi = staggered.total(Derivative.apply, self._divergence, after, phi, profiles, one)
-        p, g = staggered.update(p, stiffness, -g, 0, 0, scatter, keep, one)
+        g = 0
+        for axis, d in enumerate(self._divergence):
+            part, memory = d.apply(after[axis], phi[axis], profiles, one)
+            g = g - part
+            new_phi.append(memory)
+        p, g = staggered.update(p, stiffness, g, 0, 0, scatter, keep, one)
         if "p" in sources:
             p = points.add(p, operands["sources"]["p"], sources["p"])
-        return AcousticState(p, tuple(after), tuple(new_psi), phi), (g, *terms)
+        return AcousticState(p, tuple(after), tuple(new_psi), tuple(new_phi)), (g, *terms)
 
     def record(self, operands, x):
         fields = dict(zip(self.receiver_kinds(self.grid.ndim), (x.p, *x.v), strict=True))
@@ -218,7 +222,7 @@ class AcousticEquation:
             )
             for totals, terms in images
         ]
-        g, y = staggered.total(Derivative.transpose, self._gradient, after, y, profiles, one)
+        g, y = staggered.transposed(self._gradient, after, y, profiles, one)
         return AcousticAdjoint(p + stiffness * g, tuple(after), y, tuple(new_z)), ds, gradients
 
     def _adjoint_record(self, m, operands, fields):

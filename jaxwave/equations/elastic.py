@@ -257,19 +257,20 @@ class ElasticEquation:
             return points.add(field, operands["sources"][kind], sources[kind]) if kind in sources else field
 
         for i, b in enumerate(buoyancy):
-            stresses = [self._stress(x, i, j) for j in range(n)]
-            g, memory = staggered.total(Derivative.apply, self._of_stress(i), stresses, x.psi[i], profiles, one)
+            found = [
+                d.apply(self._stress(x, i, j), x.psi[i][j], profiles, one) for j, d in enumerate(self._of_stress(i))
+            ]  # fmt: skip
             number = 2 + len(shears) + i
-            v, g = staggered.update(x.v[i], b, g, number, number + n - 1, scatter, keep, one)
+            v, g = staggered.update(x.v[i], b, sum(g for g, _ in found), number, number + n - 1, scatter, keep, one)
             velocities.append(inject(v, names[i]))
-            psi.append(memory)
+            psi.append(tuple(memory for _, memory in found))
             moved.append(g)
 
-        def strain(k):
-            e, phi[k, k] = self._of_velocity(k)[k].apply(velocities[k], x.phi[k][k], profiles, one)
+        def strain(i, j):
+            e, phi[i, j] = self._of_velocity(i)[j].apply(velocities[i], x.phi[i][j], profiles, one)
             return e
 
-        e = [strain(k) / one for k in range(n)]
+        e = [strain(k, k) / one for k in range(n)]
         div = sum(e[1:], e[0])
         if keep[0]:
             div = div / one
@@ -282,9 +283,7 @@ class ElasticEquation:
         normal = [inject(inject(s, "p"), 2 * name) for s, name in zip(normal, names, strict=True)]
         shear, sheared = [], []
         for k, (i, j) in enumerate(pairs(n)):
-            g, (phi[i, j], phi[j, i]) = staggered.total(
-                Derivative.apply, (self._of_velocity(i)[j], self._of_velocity(j)[i]), (velocities[i], velocities[j]),
-                (x.phi[i][j], x.phi[j][i]), profiles, one)  # fmt: skip
+            g = strain(i, j) + strain(j, i)
             s, g = staggered.update(x.shear[k], shears[k], g, 2 + k, 1 + n + k, scatter, keep, one)
             shear.append(inject(s, names[j] + names[i]))
             sheared.append(g)
@@ -328,13 +327,10 @@ class ElasticEquation:
             shear=tuple(c * s / one for c, s in zip(shears, w.shear, strict=True)),
         )
 
-        def transposed(derivatives, fields, memories):
-            return staggered.total(Derivative.transpose, derivatives, fields, memories, profiles, one)
-
         u, z = [], []
         for i, b in enumerate(buoyancy):
             fields = [self._stress(stressed, i, j) for j in range(n)]
-            g, memory = transposed(self._of_velocity(i), fields, w.z[i])
+            g, memory = staggered.transposed(self._of_velocity(i), fields, w.z[i], profiles, one)
             u.append(w.u[i] - b * g)
             z.append(memory)
         ds = self._adjoint_record(m, operands, w, u)
@@ -344,8 +340,9 @@ class ElasticEquation:
             g, y[k, k] = self._of_stress(k)[k].transpose(u[k], w.y[k][k], profiles, one)
             normal.append(s - g)
         for s, (i, j) in zip(w.shear, pairs(n), strict=True):
-            derivatives = self._of_stress(i)[j], self._of_stress(j)[i]
-            g, (y[i, j], y[j, i]) = transposed(derivatives, (u[i], u[j]), (w.y[i][j], w.y[j][i]))
+            g, (y[i, j], y[j, i]) = staggered.transposed(
+                (self._of_stress(i)[j], self._of_stress(j)[i]), (u[i], u[j]), (w.y[i][j], w.y[j][i]), profiles, one
+            )
             shear.append(s - g)
         y = tuple(tuple(y[i, j] for j in range(n)) for i in range(n))
         return ElasticAdjoint(tuple(u), tuple(normal), tuple(shear), y, tuple(z)), ds, gradients

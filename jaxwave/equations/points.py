@@ -22,7 +22,7 @@ def one(c: jax.Array, halo: int) -> jax.Array:
 def apart(x: jax.Array, one: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x as an array that the compiler computes by itself, and the one to divide by in what it is used for."""
     x = x / one
-    return x, one + 0 * x[(0,) + (x.shape[1] // 2,) * (x.ndim - 1)]
+    return x, one + 0 * x[(0, *(n // 2 for n in x.shape[1:]))]
 
 
 def index(cells: Cells) -> tuple[jax.Array, ...]:
