@@ -16,14 +16,14 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
         t: Number of the first step.
         series: Amplitudes of these steps [step, shot, source].
         stored: Pairs (dm, chunks of the history that it multiplies).
-        save: For each coefficient, whether to make chunks of its terms; empty for none.
+        save: For each coefficient, whether a history is to serve it; empty if nothing is saved.
 
     Returns:
-        The carry, the chunks and the records [step, shot, receiver].
+        The carry, the chunks of what is saved and the records [step, shot, receiver].
     """
     equation, storage, interval = plan.equation, plan.storage, plan.interval
     m, operands = inputs.m, inputs.operands
-    size, wanted, nothing = series.shape[0] // interval, plan.wanted(save), plan.wanted(())
+    size, wanted, nothing = series.shape[0] // interval, plan.saved_terms(save), plan.wanted(())
     observer = plan.observer if plan.observer and plan.observer.forward else None
 
     def advance(x, tick, t, s, scatter, keep):
@@ -40,7 +40,7 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
             (dm, each(lambda chunk: plan.decode(storage.entry(chunk, j, size), x), chunks)) for dm, chunks in stored
         ]
         x, tick, first, terms = advance(x, tick, first_t, steps[0], scatter, wanted)
-        buffer = each(lambda chunk, g: storage.keep(chunk, plan.pack(g), j, size), buffer, terms)
+        buffer = each(lambda chunk, part: storage.keep(chunk, part, j, size), buffer, plan.pack(x, terms, save))
 
         def unstored(carry, k, s):
             x, tick, data, _ = advance(*carry, first_t + k, s, [], nothing)
@@ -50,6 +50,6 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
         return (x, tick, buffer), join(first, others)
 
     x, tick = carry
-    buffer = each(lambda _: storage.buffer(plan.pack_spec(x), size), wanted)
+    buffer = each(lambda spec: storage.buffer(spec, size), plan.pack_spec(x, save))
     (x, tick, buffer), data = over_entries(entry, (x, tick, buffer), series, size, interval, equation.levels, False)
     return (x, tick), buffer, data

@@ -1,4 +1,4 @@
-"""How the loops save histories and read them back, chunk by chunk: as they are stored, or by taking steps again.
+"""How the loops save histories and read them back, chunk by chunk: as stored, or by taking steps again, or back.
 
 A history that is taken again holds the operands of the run that made it. That run may itself have scattered
 perturbations off other histories; those are then taken again alongside.
@@ -78,6 +78,18 @@ class Stored:
         """Chunk ``i``, of ``size`` entries, of each term; and the cursor for the next."""
         spec = chunk_spec(self._plan.entry_spec(self._x), size)
         return each(lambda part: self._plan.storage.get(part, i, spec, self._direction), history), cursor
+
+    # ---- for the adjoint loop, which goes through the entries of a chunk from the last to the first ----
+
+    def enter(self, history: History, cursor: Any, i, size: int) -> tuple[Any, Any, Any]:
+        """Chunk ``i``: what of it stays the same, and what changes from entry to entry; and the cursor for the next."""
+        chunks, cursor = self.read(history, cursor, i, size)
+        return chunks, (), cursor
+
+    def entry(self, history: History, chunk: Any, front: Any, j, size: int) -> tuple[Parts, Any]:
+        """The terms of entry ``j``, and what has changed."""
+        plan = self._plan
+        return each(lambda part: plan.decode(plan.storage.entry(part, j, size), self._x), chunk), front
 
 
 class _Front(NamedTuple):
@@ -166,8 +178,20 @@ class Replaying(Stored):
         return lax.fori_loop(jnp.asarray(schedule.start)[i], jnp.int32(i), one, (front, slots))
 
 
+class _Segment(NamedTuple):
+    """What the steps of a segment are taken back with: of a run, and of those that it scatters off."""
+
+    ring: list[jax.Array]
+    series: jax.Array
+    others: list
+
+
 class Reversing(Stored):
-    """The terms in the layers are stored, and the state at the end of each segment; steps are taken back from it."""
+    """What the layers add is stored, and the wavefields at the end of each segment; steps are taken back from them.
+
+    The adjoint loop takes the steps back along with its own. Against it, in a linearised run, the terms of a segment
+    are made at once.
+    """
 
     def __init__(self, plan, n_steps, x, direction):
         super().__init__(plan, n_steps, x, direction)
@@ -181,24 +205,40 @@ class Reversing(Stored):
         return self._plan.storage.put_segment(saved, i, self._size, chunk, self._plan.equation.levels_of(after))
 
     def read(self, history, cursor, i, size):
-        return (self._back(history.run, i, size),), cursor
+        plan, storage, spec = self._plan, self._plan.storage, self._plan.entry_spec(self._x)
+        segment, front = self._load(history.run, i, size)
 
-    def _back(self, run: RunInputs, i, size: int) -> list[jax.Array]:
-        """The terms of segment ``i``, from its end to its start."""
-        plan, equation, storage = self._plan, self._plan.equation, self._plan.storage
-        stored = [(dm, self._back(h.run, i, size)) for h, dm in run.pairs]
-        ring, levels = storage.get_segment(run.state, i, self._size, size, self._kept, self._direction)
+        def back(carry, j):
+            front, buffer = carry
+            terms, front = self._back(history, segment, front, j)
+            buffer = each(lambda chunk, g: storage.keep(chunk, plan.encode(g), j, size), buffer, terms)
+            return (front, buffer), None
+
+        carry = (front, each(lambda _: storage.buffer(spec, size), plan.wanted(history.wanted)))
+        unroll = min(plan.equation.levels, size)
+        (_, buffer), _ = lax.scan(back, carry, jnp.arange(size), reverse=True, unroll=unroll)
+        return buffer, cursor
+
+    def enter(self, history, cursor, i, size):
+        return *self._load(history.run, i, size), cursor
+
+    def entry(self, history, chunk, front, j, size):
+        terms, front = self._back(history, chunk, front, j)
+        return each(lambda g: self._plan.decode(self._plan.encode(g), self._x), terms), front
+
+    def _load(self, run: RunInputs, i, size: int) -> tuple[_Segment, _Front]:
+        """Segment ``i``, and the wavefields at its end."""
+        ring, levels = self._plan.storage.get_segment(run.state, i, self._size, size, self._kept, self._direction)
+        others = [self._load(h.run, i, size) for h, _ in run.pairs]
         series = lax.dynamic_slice_in_dim(run.amplitudes, i * self._size, size)
+        return _Segment(ring, series, [segment for segment, _ in others]), _Front(levels, [f for _, f in others])
 
-        def back(carry, scanned):
-            levels, buffer = carry
-            j, s = scanned
-            scatter = [(dm, (plan.decode(storage.entry(chunk, j, size), self._x),)) for dm, chunk in stored]
-            layers = storage.unpack(ring, j, self._kept[0])
-            levels, g = equation.reverse_step(run.m, run.operands, levels, s, scatter, layers)
-            return (levels, storage.keep(buffer, plan.encode(g), j, size)), None
-
-        carry = (levels, storage.buffer(plan.entry_spec(self._x), size))
-        unroll = 2 if size > 1 else 1
-        (_, buffer), _ = lax.scan(back, carry, (jnp.arange(size), series), reverse=True, unroll=unroll)
-        return buffer
+    def _back(self, history: Replayed, segment: _Segment, front: _Front, j) -> tuple[Parts, _Front]:
+        """The terms of step ``j`` of a segment, and the wavefields before it."""
+        plan, run = self._plan, history.run
+        others = [self.entry(h, *x, j, 1) for (h, _), *x in zip(run.pairs, segment.others, front.others, strict=True)]
+        scatter = [(dm, terms) for (_, dm), (terms, _) in zip(run.pairs, others, strict=True)]
+        s, ring = segment.series[j], plan.storage.unpack(segment.ring, j, self._kept[0])
+        wanted = plan.wanted(history.wanted)
+        levels, terms = plan.equation.reverse_step(run.m, run.operands, front.x, s, scatter, ring, wanted)
+        return terms, _Front(levels, [f for _, f in others])
