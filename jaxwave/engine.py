@@ -40,7 +40,10 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
         read = [keeper.read(h, cursor, i, size) for (h, _), cursor in zip(pairs, cursors, strict=True)]
         stored = [(dm, parts) for (_, dm), (parts, _) in zip(pairs, read, strict=True)]
         t = i * chunks.size * plan.interval
-        (after, tick), terms, data = forward_chunk(plan, inputs, (x, tick), t, series, stored, keeper.terms(save))
+        buffer = keeper.buffer(saved, i, size, save)
+        (after, tick), terms, data = forward_chunk(
+            plan, inputs, (x, tick), t, series, stored, keeper.terms(save), *buffer
+        )
         if save:
             saved = keeper.put(saved, i, x, after, terms)
         return (after, tick, saved, [cursor for _, cursor in read]), data
@@ -82,7 +85,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         read = [keeper.enter(h, cursor, i, size) for h, cursor in zip(kept, cursors, strict=True)]
 
         def entry(carry, j, steps):
-            w, tick, gradients, fronts = carry
+            fronts, w, tick, gradients = carry
             t = (i * chunks.size + j) * interval
 
             def unstored(carry, k, y):
@@ -94,10 +97,10 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
                 keeper.entry(h, chunk, front, j, size) for h, (chunk, *_), front in zip(kept, read, fronts, strict=True)
             ]
             w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, [terms for terms, _ in found])
-            return (w, tick, gradients, [front for _, front in found]), join(first, others)
+            return ([front for _, front in found], w, tick, gradients), join(first, others)
 
-        carry = (w, tick, gradients, [front for _, front, _ in read])
-        (w, tick, gradients, _), ds = over_entries(entry, carry, series, size, interval, levels, True)
+        carry = ([front for _, front, _ in read], w, tick, gradients)
+        (_, w, tick, gradients), ds = over_entries(entry, carry, series, size, interval, levels, True)
         return (w, tick, gradients, [cursor for *_, cursor in read]), ds
 
     w = equation.adjoint_start(m, operands, cotangent)

@@ -66,8 +66,13 @@ class Stored:
         """For which coefficients a run that saves makes chunks of terms."""
         return save
 
+    def buffer(self, saved: Any, i, size: int, save: tuple[bool, ...]) -> tuple[Parts, Any]:
+        """What a run that saves fills with the ``size`` entries of chunk ``i``, and the number of the first there."""
+        spec = self._plan.pack_spec(self._x, self.terms(save))
+        return each(lambda entry: self._plan.storage.buffer(entry, size), spec), 0
+
     def put(self, saved: Any, i, before: Any, after: Any, chunks: Parts) -> Any:
-        """Chunk ``i`` into what is saved; ``before`` and ``after`` are the states at its ends."""
+        """Chunk ``i``, as filled, into what is saved; ``before`` and ``after`` are the states at its ends."""
         return each(lambda chunk, part: self._plan.storage.put(part, i, chunk), chunks, saved)
 
     def start(self, history: History) -> Any:
@@ -147,7 +152,9 @@ class Replaying(Stored):
         t = i * self._size * interval
         series = lax.dynamic_slice_in_dim(run.amplitudes, t, size * interval)
         carry = (front.x, observe.first_tick())
-        (x, _), chunks, _ = forward_chunk(self._quiet, run, carry, t, series, stored, save)
+        spec, storage = self._plan.pack_spec(self._x, save), self._plan.storage
+        buffer = each(lambda entry: storage.buffer(entry, size), spec)
+        (x, _), chunks, _ = forward_chunk(self._quiet, run, carry, t, series, stored, save, buffer, 0)
         return _Front(x, [f for f, _ in replayed]), chunks
 
     # ---- where few states are kept, and change places ----
@@ -179,9 +186,13 @@ class Replaying(Stored):
 
 
 class _Segment(NamedTuple):
-    """What the steps of a segment are taken back with: of a run, and of those that it scatters off."""
+    """What the steps of a segment are taken back with: of a run, and of those that it scatters off.
+
+    ``ring`` has the rings of its steps from number ``first`` on, ``series`` the amplitudes.
+    """
 
     ring: list[jax.Array]
+    first: Any
     series: jax.Array
     others: list
 
@@ -199,6 +210,11 @@ class Reversing(Stored):
 
     def open(self, save, owner, parents):
         return self._plan.storage.open(*self._plan.sizes(self._n_steps, self._x), owner, parents)
+
+    def buffer(self, saved, i, size, save):
+        if not save or self._plan.storage.streams:
+            return super().buffer(saved, i, size, save)
+        return (self._plan.storage.rings(saved),), i * self._size
 
     def put(self, saved, i, before, after, chunks):
         (chunk,) = chunks
@@ -228,17 +244,19 @@ class Reversing(Stored):
 
     def _load(self, run: RunInputs, i, size: int) -> tuple[_Segment, _Front]:
         """Segment ``i``, and the wavefields at its end."""
-        ring, levels = self._plan.storage.get_segment(run.state, i, self._size, size, self._kept, self._direction)
+        storage = self._plan.storage
+        ring, first, levels = storage.get_segment(run.state, i, self._size, size, self._kept, self._direction)
         others = [self._load(h.run, i, size) for h, _ in run.pairs]
         series = lax.dynamic_slice_in_dim(run.amplitudes, i * self._size, size)
-        return _Segment(ring, series, [segment for segment, _ in others]), _Front(levels, [f for _, f in others])
+        segment = _Segment(ring, first, series, [segment for segment, _ in others])
+        return segment, _Front(levels, [front for _, front in others])
 
     def _back(self, history: Replayed, segment: _Segment, front: _Front, j) -> tuple[Parts, _Front]:
         """The terms of step ``j`` of a segment, and the wavefields before it."""
         plan, run = self._plan, history.run
         others = [self.entry(h, *x, j, 1) for (h, _), *x in zip(run.pairs, segment.others, front.others, strict=True)]
         scatter = [(dm, terms) for (_, dm), (terms, _) in zip(run.pairs, others, strict=True)]
-        s, ring = segment.series[j], plan.storage.unpack(segment.ring, j, self._kept[0])
-        wanted = plan.wanted(history.wanted)
+        ring = plan.storage.unpack(segment.ring, segment.first + j, self._kept[0])
+        s, wanted = segment.series[j], plan.wanted(history.wanted)
         levels, terms = plan.equation.reverse_step(run.m, run.operands, front.x, s, scatter, ring, wanted)
         return terms, _Front(levels, [f for _, f in others])

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxwave.storage import base
 from jaxwave.storage.base import (
@@ -132,25 +131,28 @@ class Reverse(Storage):
         kept = [tier.footprint(n, entry, ()) for tier, n, entry in self._parts(n_entries, spec, state)]
         return Footprint(*(sum(place) for place in zip(*kept, strict=True)))
 
+    def rings(self, saved: list[Leaves]) -> Leaves:
+        """The rings of all steps, where they are on the device."""
+        return saved[0] if len(saved) > 1 else []
+
     def put_segment(self, saved: list[Leaves], i, size: int, chunk: Leaves, levels: Leaves) -> list[Leaves]:
-        """Keeps segment ``i``, of segments of ``size`` steps: its rings, and the wavefields at its end."""
+        """Keeps segment ``i``, of segments of ``size`` steps: its rings, and the wavefields at its end.
+
+        On the device ``chunk`` has the rings of all steps, with those of the segment put in.
+        """
         rings, states = self._tiers(size)
         *ring, kept = saved
         if self.streams:
             ring = [rings.put(r, i, chunk) for r in ring]
             return [*ring, states.put(kept, i, [level[None] for level in levels])]
-        ring = [
-            [lax.dynamic_update_slice_in_dim(a, b, i * size, 0) for a, b in zip(r, chunk, strict=True)] for r in ring
-        ]
-        return [*ring, base.put_entry(kept, levels, i)]
+        return [*(chunk for _ in ring), base.put_entry(kept, levels, i)]
 
     def get_segment(self, saved: list[Leaves], i, size: int, count: int, state: tuple[Spec, Spec], direction: int):
-        """The rings of the ``count`` steps of segment ``i``, and the wavefields at its end."""
+        """Rings, where those of the ``count`` steps of segment ``i`` begin in them, and the wavefields at its end."""
         rings, states = self._tiers(size)
         layers, levels = state
         *ring, kept = saved
         if self.streams:
             chunk = [x for r in ring for x in rings.get(r, i, chunk_spec(self.pack_spec(layers), count), direction)]
-            return chunk, [x[0] for x in states.get(kept, i, chunk_spec(levels, 1), direction)]
-        chunk = [lax.dynamic_slice_in_dim(a, i * size, count) for r in ring for a in r]
-        return chunk, base.get_entry(kept, jnp.int32(i))
+            return chunk, 0, [x[0] for x in states.get(kept, i, chunk_spec(levels, 1), direction)]
+        return self.rings(saved), i * size, base.get_entry(kept, jnp.int32(i))
