@@ -223,9 +223,9 @@ class AcousticEquation:
         stage = staggered.stage(self.grid, m[0], operands, amplitudes, scatter, keep, back=True)
         (p, *velocities), *gradient, divergence = levels, *self._sums
         *of_p, of_v = staggered.rings(self._sums, ring)
-        p, g = self._compress(stage, m, p, -divergence.given(velocities, of_v))
+        p, g = self._compress(stage, m, p, -divergence.given(velocities, of_v, stage.one))
         before = [
-            self._accelerate(stage, m, velocities, axis, -d.given([p], parts))
+            self._accelerate(stage, m, velocities, axis, -d.given([p], parts, stage.one))
             for axis, (d, parts) in enumerate(zip(gradient, of_p, strict=True))
         ]
         return [p, *(v for v, _ in before)], (g, *(term for _, term in before))

@@ -173,7 +173,7 @@ class Reversible(Equation, Protocol):
     """
 
     def ring(self, x: State) -> list[jax.Array]:
-        """What the layers added to the terms of the step that ended in x, each cell once; [] if there are none."""
+        """What the layers added to the terms of the step that ended in x; [] if there are none."""
 
     def levels_of(self, x: State) -> list[jax.Array]:
         """The arrays of a state that steps are taken back from: its wavefields."""

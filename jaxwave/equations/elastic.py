@@ -275,7 +275,7 @@ class ElasticEquation:
         """The stresses after a step, or before it, and their terms: e_k = strain(k, k) and e_ij = strain(i, j)."""
         lamb, mu, shears, _ = self._split(m)
         n, names, one, keep = self.grid.ndim, components(self.grid.ndim), stage.one, stage.keep
-        e = [strain(k, k) / one for k in range(n)]
+        e = [stage.alone(strain(k, k)) for k in range(n)]
         div = sum(e[1:], e[0])
         if keep[0]:
             div = div / one
@@ -345,11 +345,11 @@ class ElasticEquation:
 
         def strain(i, j):
             k = self._strained.index((i, j))
-            return sums[k].given([v[a] for a, _ in _both(i, j)], rings[k])
+            return sums[k].given([v[a] for a, _ in _both(i, j)], rings[k], stage.one)
 
         def force(i):
             k = len(self._strained) + i
-            return sums[k].given([self._stress(before, i, j) for j in range(n)], rings[k])
+            return sums[k].given([self._stress(before, i, j) for j in range(n)], rings[k], stage.one)
 
         normal, shear, strained = self._load(stage, m, normal, shear, strain)
         before = ElasticState((), normal, shear, (), ())

@@ -210,7 +210,7 @@ class ScalarEquation:
     # ---- backwards in time ----
 
     def ring(self, x: ScalarState) -> list[jax.Array]:
-        """zeta + D psi of every layer."""
+        """zeta + D psi of every layer, each cell once."""
         added = [
             z + self._d(q, s, s.reach, s.extent.start) for z, q, s in zip(x.zeta, x.psi, self.grid.slabs, strict=True)
         ]
@@ -227,11 +227,8 @@ class ScalarEquation:
         """From u[t+1] and u[t] to u[t] and u[t-1], and G[t], given what the layers add to it."""
         (c,) = m
         u_next, u = levels
-        g = self._laplacian(u)
-        for added in ring.spread(self.grid, self._reached, layers):
-            g = g + added
-        if keep[0]:
-            g = g / points.one(c, self.grid.halo)
+        g = self._laplacian(u) / points.one(c, self.grid.halo)
+        g = ring.add(g, layers, ring.boxes(self.grid, self._reached))
         u_previous = 2 * u - u_next + c * g
         for (dc,), (stored,) in scatter:
             u_previous = u_previous + dc * stored

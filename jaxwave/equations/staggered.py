@@ -329,13 +329,17 @@ class Stage(NamedTuple):
     def add(self, field, x):
         return field - x if self.back else field + x
 
+    def alone(self, g):
+        """g as an array of its own, which it is already in a step back."""
+        return g if self.back else g / self.one
+
     def update(self, field, c, g, number: int, slot: int):
         """field + c g, with what perturbations of c scatter; and g by itself if it is kept, else None.
 
         ``number`` is that of the coefficient, ``slot`` that of its only term g.
         """
         if self.keep[slot]:
-            g = g / self.one
+            g = self.alone(g)
         field = self.add(field, c * g)
         for dm, terms in self.scatter:
             if dm[number] is not None:
@@ -358,38 +362,29 @@ def stage(grid: Grid, c, operands, amplitudes, scatter, keep, back: bool = False
 
 @dataclasses.dataclass(frozen=True)
 class Sum:
-    """A sum of derivatives, each of a field of its own."""
+    """A sum of derivatives, each of a field of its own. Its ring are the memory variables of all of them."""
 
     derivatives: tuple[Derivative, ...]
 
     @property
-    def _grid(self) -> Grid:
-        return self.derivatives[0].grid
-
-    @property
-    def _places(self) -> list[ring.Place]:
-        return [place for d in self.derivatives for place in d.places]
+    def boxes(self) -> list[ring.Box]:
+        """The cells of each part of the ring."""
+        return [ring.box(d.grid, place) for d in self.derivatives for place in d.places]
 
     def ring(self, memories) -> list[jax.Array]:
-        """What the layers add to it, each cell once: from the memory of each derivative after the step."""
-        slabs = [x for d, memory in zip(self.derivatives, memories, strict=True) for x in d.without_row(memory)]
-        return ring.gather(self._grid, self._places, slabs)
+        """What the layers added to it in the step that ended with this memory, one for each derivative."""
+        return [x for d, memory in zip(self.derivatives, memories, strict=True) for x in d.without_row(memory)]
 
-    @property
-    def parts(self) -> int:
-        """Parts of its ring."""
-        return len(ring.boxes(self._grid, self._places))
-
-    def given(self, fields, parts) -> jax.Array:
-        """The sum on the padded grid, given what :meth:`ring` returned."""
+    def given(self, fields, parts, one) -> jax.Array:
+        """The sum on the padded grid, given its ring."""
         plain = [d.plain(x) for d, x in zip(self.derivatives, fields, strict=True)]
-        return sum(plain[1:] + ring.spread(self._grid, self._places, parts), plain[0])
+        return ring.add(sum(plain[1:], plain[0]) / one, parts, self.boxes)
 
 
 def rings(sums: Sequence[Sum], parts: Sequence[jax.Array]) -> list[list[jax.Array]]:
-    """The parts of the rings of several sums, which follow each other, by sum."""
+    """The rings of several sums, which follow each other, by sum."""
     parts = iter(parts)
-    return [list(itertools.islice(parts, each.parts)) for each in sums]
+    return [list(itertools.islice(parts, len(each.boxes))) for each in sums]
 
 
 def buoyancy_between(rho, axis: int, ends=(None, None)):
