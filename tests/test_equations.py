@@ -18,6 +18,7 @@ from jaxwave.engine import RunInputs
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.problem import describe
 from jaxwave.rules import propagate, run_p
+from jaxwave.storage import HostStorage, Reverse
 
 ACCURACIES = {1: 8, 2: 4, 3: 2}
 FACES = {
@@ -161,9 +162,11 @@ def test_hessian_products_are_symmetric_and_gauss_newton_is_positive(case):
 def test_storage_modes_give_the_same_gradient(case, tmp_path):
     models, misfit = model_misfit(case)
     want = jax.grad(misfit)(models)
-    for mode in ("cpu", "disk", "recompute"):
-        got = jax.grad(functools.partial(misfit, storage_mode=mode, storage_path=str(tmp_path)))(models)
-        # Another program (chunks of another length), the same sums.
+    back = Reverse(segment=5), Reverse(ring=HostStorage(), segment=4)
+    for mode in ("cpu", "disk", "recompute", *back):
+        path = {} if mode in back else {"storage_path": str(tmp_path)}
+        got = jax.grad(functools.partial(misfit, storage_mode=mode, **path))(models)
+        # Another program (chunks of another length), the same sums; few steps back, whose rounding is no larger.
         reference.assert_close(got, want, 1e-13)
     with pytest.raises(ValueError, match="keeps no wavefields"):
         jax.grad(functools.partial(misfit, storage_mode="none"))(models)

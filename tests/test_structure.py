@@ -1,5 +1,6 @@
 """What does not show in the numbers: compilations, copies inside the compiled loops, callbacks, memory."""
 
+import functools
 import math
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 
 import jaxwave
 from jaxwave.boundary import Grid
+from jaxwave.storage import Reverse
 from jaxwave.storage.registry import REGISTRY, Registry
 
 DT = 8e-4
@@ -131,13 +133,13 @@ def test_no_copy_in_the_loops(shape, options, derivative):
 ACOUSTIC_KERNELS = {"forward": 2 * 4 + 3 + 2 * 2, "gradient": (2 * 4 + 3 + 2 * 2 + 2 * 3) + (2 * 4 + 2 * 2 + 3 + 3)}
 
 
-def staggered_problem(name, shape, nt, faces):
+def staggered_problem(name, shape, nt, faces, **options):
     ndim = len(shape)
     models = {"acoustic": (1500.0, 1000.0), "elastic": (2e9, 1e9, 5e-4)}[name]
     survey = dict(
         source_amplitudes_p=jnp.ones((1, 1, nt), jnp.float32), source_locations_p=np.full((1, 1, ndim), 2),
         receiver_locations_p=np.arange(4)[None, :, None] + np.zeros((1, 1, ndim), int), pml_width=8, pml_freq=20.0,
-        max_vel=2000.0, boundary=faces,
+        max_vel=2000.0, boundary=faces, **options,
     )  # fmt: skip
 
     def misfit(models):
@@ -168,6 +170,26 @@ def test_staggered_equations_copy_nothing_in_their_loops(name, shape, faces):
         if name == "acoustic":  # faces without a layer take none
             found = kernels(text, smallest_slab)
             assert 0 < len(found) <= ACOUSTIC_KERNELS[task], "\n".join(found)
+
+
+@cpu_only
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("scalar", (64, 70)),
+        ("acoustic", (64, 70)),
+        ("elastic", (64, 70)),
+        pytest.param("elastic", (30, 32, 34), marks=pytest.mark.slow),
+    ],
+)
+def test_steps_are_taken_back_in_place(name, shape):
+    """No copy in a loop over steps within one over segments, neither of what is taken back nor of the adjoint's."""
+    make = problem if name == "scalar" else functools.partial(staggered_problem, name, faces=None)
+    models, misfit = make(shape=shape, nt=64, storage_mode=Reverse(segment=16))
+    text = compiled(jax.grad(misfit), models).as_text()
+    smallest_slab = 8 * int(np.prod(sorted(shape)[:-1]))
+    copies = [line for line in loop_lines(text) if re.search(r" copy\((?!%transpose)", line)]
+    assert [line.strip() for line in copies if size_of(line) >= smallest_slab] == []
 
 
 @cpu_only

@@ -250,6 +250,7 @@ class AcousticEquation:
             )
             for totals, terms in images
         ]
+        one, ds = points.after(one, ds, gradients)
         g = 0
         for axis, d in enumerate(self._gradient):
             part, memory = d.transpose(after[axis], y[axis], profiles, one)

@@ -379,6 +379,7 @@ class ElasticEquation:
             z.append(memory)
         ds = self._adjoint_record(m, operands, w, u)
         gradients = [self._imaged(gradient, terms, trace, w, u) for gradient, terms in images]
+        one, ds = points.after(one, ds, gradients)
         parts = [[d.transpose(u[i], w.y[i][d.axis], profiles, one) for d in self._of_stress(i)] for i in range(n)]
         normal = tuple(s - parts[k][k][0] for k, s in enumerate(w.normal))
         shear = tuple(s - (parts[i][j][0] + parts[j][i][0]) for s, (i, j) in zip(w.shear, pairs(n), strict=True))

@@ -242,7 +242,8 @@ class ScalarEquation:
         (c,) = m
         ds = self._adjoint_record(m, operands, w)
         gradients = [(total + w.mu * g,) for (total,), (g,) in images]
-        one, profiles, slabs = points.one(c, self.grid.halo), operands["profiles"], self.grid.slabs
+        one, ds = points.after(points.one(c, self.grid.halo), ds, gradients)
+        profiles, slabs = operands["profiles"], self.grid.slabs
         mu, mu_next, z, p = w
         z = tuple(
             (q["b_extent"] * y + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size)) / one
