@@ -24,6 +24,11 @@ from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.streamed import Streamed
 
 
+def reversible(equation: object) -> bool:
+    """Whether the steps of an equation can be taken back."""
+    return hasattr(equation, "reverse_step")
+
+
 @dataclasses.dataclass(frozen=True)
 class Reverse(Storage):
     """Takes the steps back from the last: a wave equation without absorbing layers runs in both directions.
@@ -73,7 +78,7 @@ class Reverse(Storage):
                 "Reverse takes back every step, so model_gradient_sampling_interval must be 1; "
                 f"got {interval}. Use Recompute, or store the terms"
             )
-        if not hasattr(equation, "reverse_step"):
+        if not reversible(equation):
             raise ValueError(
                 f"Reverse is not available for {type(equation).__name__}, which has no step back in time. Use "
                 "Recompute, or store the terms"
