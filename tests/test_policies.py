@@ -45,7 +45,7 @@ POLICIES = {
 SURVEYS = {
     "scalar": ([""], [""], 1e-2),
     "acoustic": (["p", "x"], ["p", "x"], 1e2),
-    "elastic": (["x", "yx", "p"], ["x", "yx", "p"], 1e5),
+    "elastic": (["x", "xy", "p"], ["x", "xy", "p"], 1e5),
 }
 
 
