@@ -68,7 +68,7 @@ def problem(ndim, name="scalar"):
     shape, rng, (sources, receivers, size) = SHAPES[ndim], np.random.default_rng(ndim), SURVEYS[name]
     v = jnp.asarray(1500 + 200 * rng.random(shape))
     amplitudes = jaxwave.wavelets.ricker(FREQ, NT, DT, 1 / FREQ).reshape(1, 1, -1) * rng.uniform(1, 2, (2, 1, 1))
-    lowest = 0 if name != "elastic" else [4, *[0] * (ndim - 1)]
+    lowest = 0 if name != "elastic" else [shape[0] // 2 + 1, *[0] * (ndim - 1)]  # in the solid
     places = {"source_locations": rng.integers(lowest, shape, (2, 2, ndim))[:, :1]}
     places["receiver_locations"] = rng.integers(0, shape, (2, 2, ndim))
     places["source_locations"] = np.minimum(places["source_locations"], np.array(shape) - 2)
