@@ -105,23 +105,27 @@ class Plan:
         kept = self._reversed(x) if isinstance(self.storage, Reverse) else specs(jax.tree.leaves(x))
         return n_steps // self.interval, self.entry_spec(x) * terms, kept
 
-    # ---- what is taken back in time ----
-
     def _reversed(self, x: Any) -> tuple[Spec, Spec]:
-        g = self.equation.term_shape(x)
-        return specs(jax.eval_shape(self.equation.ring, g)), specs(self.equation.levels_of(x))
+        """The ring and the wavefields that steps are taken back with."""
+        return tuple(specs(jax.eval_shape(f, x)) for f in (self.equation.ring, self.equation.levels_of))
 
-    def pack_spec(self, x: Any) -> Spec:
-        """Arrays that a run saves of one term of a step."""
-        if isinstance(self.storage, Reverse):
-            return self.storage.pack_spec(self._reversed(x)[0])
-        return self.entry_spec(x)
+    # ---- what a run saves of a step: parts ----
 
-    def pack(self, term: jax.Array) -> list[jax.Array]:
-        """What a run saves of a term."""
+    def saved_terms(self, save: tuple[bool, ...]) -> Parts:
+        """The terms that it needs for that."""
+        return self.wanted(() if isinstance(self.storage, Reverse) else save)
+
+    def pack_spec(self, x: Any, save: tuple[bool, ...]) -> tuple[Spec | None, ...]:
+        """Arrays of each part, of a run with states like ``x``."""
         if isinstance(self.storage, Reverse):
-            return self.storage.pack(self.equation.ring(term))
-        return self.encode(term)
+            return (self.storage.pack_spec(self._reversed(x)[0]),) if save else ()
+        return each(lambda _: self.entry_spec(x), self.wanted(save))
+
+    def pack(self, x: Any, terms: Parts, save: tuple[bool, ...]) -> Parts:
+        """The parts, from the state after the step and its terms."""
+        if isinstance(self.storage, Reverse):
+            return (self.storage.pack(self.equation.ring(x)),) if save else ()
+        return each(self.encode, terms)
 
 
 def specs(arrays: Sequence) -> Spec:

@@ -40,7 +40,10 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
         read = [keeper.read(h, cursor, i, size) for (h, _), cursor in zip(pairs, cursors, strict=True)]
         stored = [(dm, parts) for (_, dm), (parts, _) in zip(pairs, read, strict=True)]
         t = i * chunks.size * plan.interval
-        (after, tick), terms, data = forward_chunk(plan, inputs, (x, tick), t, series, stored, keeper.terms(save))
+        buffer = keeper.buffer(saved, i, size, save)
+        (after, tick), terms, data = forward_chunk(
+            plan, inputs, (x, tick), t, series, stored, keeper.terms(save), *buffer
+        )
         if save:
             saved = keeper.put(saved, i, x, after, terms)
         return (after, tick, saved, [cursor for _, cursor in read]), data
@@ -64,7 +67,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         [nt, shot, source] and of the first state.
     """
     m, operands, kept, data, cotangent = inputs
-    equation, storage, interval, levels = plan.equation, plan.storage, plan.interval, plan.equation.levels
+    equation, interval, levels = plan.equation, plan.interval, plan.equation.levels
     chunks = plan.chunks(data.shape[0], cotangent, bool(kept))
     keeper = histories(plan, data.shape[0], cotangent, -1)
     observer = plan.observer if plan.observer and plan.observer.backward else None
@@ -79,10 +82,10 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
 
     def chunk_body(carry, i, series, size):
         w, tick, gradients, cursors = carry
-        read = [keeper.read(h, cursor, i, size) for h, cursor in zip(kept, cursors, strict=True)]
+        read = [keeper.enter(h, cursor, i, size) for h, cursor in zip(kept, cursors, strict=True)]
 
         def entry(carry, j, steps):
-            w, tick, gradients = carry
+            fronts, w, tick, gradients = carry
             t = (i * chunks.size + j) * interval
 
             def unstored(carry, k, y):
@@ -90,16 +93,15 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
                 return (w, tick), ds
 
             (w, tick), others = over_unstored(unstored, (w, tick), steps[1:], levels, True)
-            terms = [
-                each(lambda chunk: plan.decode(storage.entry(chunk, j, size), cotangent), parts) for parts, _ in read
+            found = [
+                keeper.entry(h, chunk, front, j, size) for h, (chunk, *_), front in zip(kept, read, fronts, strict=True)
             ]
-            w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, terms)
-            return (w, tick, gradients), join(first, others)
+            w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, [terms for terms, _ in found])
+            return ([front for _, front in found], w, tick, gradients), join(first, others)
 
-        (w, tick, gradients), ds = over_entries(
-            entry, (w, tick, gradients), series, size, interval, equation.levels, True
-        )
-        return (w, tick, gradients, [cursor for _, cursor in read]), ds
+        carry = ([front for _, front, _ in read], w, tick, gradients)
+        (_, w, tick, gradients), ds = over_entries(entry, carry, series, size, interval, levels, True)
+        return (w, tick, gradients, [cursor for *_, cursor in read]), ds
 
     w = equation.adjoint_start(m, operands, cotangent)
     served = [tuple(needed or None for needed in plan.differentiated(h)) for h in kept]

@@ -6,7 +6,7 @@ from jaxwave import observe
 from jaxwave.chunks import Plan, RunInputs, each, join, over_entries, over_unstored
 
 
-def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save: tuple[bool, ...]):
+def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save: tuple[bool, ...], buffer, first):
     """Steps through the entries of a chunk.
 
     Args:
@@ -16,14 +16,15 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
         t: Number of the first step.
         series: Amplitudes of these steps [step, shot, source].
         stored: Pairs (dm, chunks of the history that it multiplies).
-        save: For each coefficient, whether to make chunks of its terms; empty for none.
+        save: For each coefficient, whether a history is to serve it; empty if nothing is saved.
+        buffer: Parts to save entries in, the first of this chunk as number ``first``.
 
     Returns:
-        The carry, the chunks and the records [step, shot, receiver].
+        The carry, the buffer and the records [step, shot, receiver].
     """
     equation, storage, interval = plan.equation, plan.storage, plan.interval
     m, operands = inputs.m, inputs.operands
-    size, wanted, nothing = series.shape[0] // interval, plan.wanted(save), plan.wanted(())
+    size, wanted, nothing = series.shape[0] // interval, plan.saved_terms(save), plan.wanted(())
     observer = plan.observer if plan.observer and plan.observer.forward else None
 
     def advance(x, tick, t, s, scatter, keep):
@@ -39,17 +40,16 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
         scatter = [
             (dm, each(lambda chunk: plan.decode(storage.entry(chunk, j, size), x), chunks)) for dm, chunks in stored
         ]
-        x, tick, first, terms = advance(x, tick, first_t, steps[0], scatter, wanted)
-        buffer = each(lambda chunk, g: storage.keep(chunk, plan.pack(g), j, size), buffer, terms)
+        x, tick, record, terms = advance(x, tick, first_t, steps[0], scatter, wanted)
+        buffer = each(lambda chunk, part: storage.keep(chunk, part, first + j, size), buffer, plan.pack(x, terms, save))
 
         def unstored(carry, k, s):
             x, tick, data, _ = advance(*carry, first_t + k, s, [], nothing)
             return (x, tick), data
 
         (x, tick), others = over_unstored(unstored, (x, tick), steps[1:], equation.levels, False)
-        return (x, tick, buffer), join(first, others)
+        return (x, tick, buffer), join(record, others)
 
     x, tick = carry
-    buffer = each(lambda _: storage.buffer(plan.pack_spec(x), size), wanted)
     (x, tick, buffer), data = over_entries(entry, (x, tick, buffer), series, size, interval, equation.levels, False)
     return (x, tick), buffer, data

@@ -1,4 +1,4 @@
-"""How the loops save histories and read them back, chunk by chunk: as they are stored, or by taking steps again.
+"""How the loops save histories and read them back, chunk by chunk: as stored, or by taking steps again, or back.
 
 A history that is taken again holds the operands of the run that made it. That run may itself have scattered
 perturbations off other histories; those are then taken again alongside.
@@ -66,8 +66,13 @@ class Stored:
         """For which coefficients a run that saves makes chunks of terms."""
         return save
 
+    def buffer(self, saved: Any, i, size: int, save: tuple[bool, ...]) -> tuple[Parts, Any]:
+        """What a run that saves fills with the ``size`` entries of chunk ``i``, and the number of the first there."""
+        spec = self._plan.pack_spec(self._x, self.terms(save))
+        return each(lambda entry: self._plan.storage.buffer(entry, size), spec), 0
+
     def put(self, saved: Any, i, before: Any, after: Any, chunks: Parts) -> Any:
-        """Chunk ``i`` into what is saved; ``before`` and ``after`` are the states at its ends."""
+        """Chunk ``i``, as filled, into what is saved; ``before`` and ``after`` are the states at its ends."""
         return each(lambda chunk, part: self._plan.storage.put(part, i, chunk), chunks, saved)
 
     def start(self, history: History) -> Any:
@@ -78,6 +83,18 @@ class Stored:
         """Chunk ``i``, of ``size`` entries, of each term; and the cursor for the next."""
         spec = chunk_spec(self._plan.entry_spec(self._x), size)
         return each(lambda part: self._plan.storage.get(part, i, spec, self._direction), history), cursor
+
+    # ---- for the adjoint loop, which goes through the entries of a chunk from the last to the first ----
+
+    def enter(self, history: History, cursor: Any, i, size: int) -> tuple[Any, Any, Any]:
+        """Chunk ``i``: what of it stays the same, and what changes from entry to entry; and the cursor for the next."""
+        chunks, cursor = self.read(history, cursor, i, size)
+        return chunks, (), cursor
+
+    def entry(self, history: History, chunk: Any, front: Any, j, size: int) -> tuple[Parts, Any]:
+        """The terms of entry ``j``, and what has changed."""
+        plan = self._plan
+        return each(lambda part: plan.decode(plan.storage.entry(part, j, size), self._x), chunk), front
 
 
 class _Front(NamedTuple):
@@ -135,7 +152,9 @@ class Replaying(Stored):
         t = i * self._size * interval
         series = lax.dynamic_slice_in_dim(run.amplitudes, t, size * interval)
         carry = (front.x, observe.first_tick())
-        (x, _), chunks, _ = forward_chunk(self._quiet, run, carry, t, series, stored, save)
+        spec, storage = self._plan.pack_spec(self._x, save), self._plan.storage
+        buffer = each(lambda entry: storage.buffer(entry, size), spec)
+        (x, _), chunks, _ = forward_chunk(self._quiet, run, carry, t, series, stored, save, buffer, 0)
         return _Front(x, [f for f, _ in replayed]), chunks
 
     # ---- where few states are kept, and change places ----
@@ -166,8 +185,24 @@ class Replaying(Stored):
         return lax.fori_loop(jnp.asarray(schedule.start)[i], jnp.int32(i), one, (front, slots))
 
 
+class _Segment(NamedTuple):
+    """What the steps of a segment are taken back with: of a run, and of those that it scatters off.
+
+    ``ring`` has the rings of its steps from number ``first`` on, ``series`` the amplitudes.
+    """
+
+    ring: list[jax.Array]
+    first: Any
+    series: jax.Array
+    others: list
+
+
 class Reversing(Stored):
-    """The terms in the layers are stored, and the state at the end of each segment; steps are taken back from it."""
+    """What the layers add is stored, and the wavefields at the end of each segment; steps are taken back from them.
+
+    The adjoint loop takes the steps back along with its own. Against it, in a linearised run, the terms of a segment
+    are made at once.
+    """
 
     def __init__(self, plan, n_steps, x, direction):
         super().__init__(plan, n_steps, x, direction)
@@ -176,29 +211,52 @@ class Reversing(Stored):
     def open(self, save, owner, parents):
         return self._plan.storage.open(*self._plan.sizes(self._n_steps, self._x), owner, parents)
 
+    def buffer(self, saved, i, size, save):
+        if not save or self._plan.storage.streams:
+            return super().buffer(saved, i, size, save)
+        return (self._plan.storage.rings(saved),), i * self._size
+
     def put(self, saved, i, before, after, chunks):
         (chunk,) = chunks
         return self._plan.storage.put_segment(saved, i, self._size, chunk, self._plan.equation.levels_of(after))
 
     def read(self, history, cursor, i, size):
-        return (self._back(history.run, i, size),), cursor
+        plan, storage, spec = self._plan, self._plan.storage, self._plan.entry_spec(self._x)
+        segment, front = self._load(history.run, i, size)
 
-    def _back(self, run: RunInputs, i, size: int) -> list[jax.Array]:
-        """The terms of segment ``i``, from its end to its start."""
-        plan, equation, storage = self._plan, self._plan.equation, self._plan.storage
-        stored = [(dm, self._back(h.run, i, size)) for h, dm in run.pairs]
-        ring, levels = storage.get_segment(run.state, i, self._size, size, self._kept, self._direction)
+        def back(carry, j):
+            front, buffer = carry
+            terms, front = self._back(history, segment, front, j)
+            buffer = each(lambda chunk, g: storage.keep(chunk, plan.encode(g), j, size), buffer, terms)
+            return (front, buffer), None
+
+        carry = (front, each(lambda _: storage.buffer(spec, size), plan.wanted(history.wanted)))
+        unroll = min(plan.equation.levels, size)
+        (_, buffer), _ = lax.scan(back, carry, jnp.arange(size), reverse=True, unroll=unroll)
+        return buffer, cursor
+
+    def enter(self, history, cursor, i, size):
+        return *self._load(history.run, i, size), cursor
+
+    def entry(self, history, chunk, front, j, size):
+        terms, front = self._back(history, chunk, front, j)
+        return each(lambda g: self._plan.decode(self._plan.encode(g), self._x), terms), front
+
+    def _load(self, run: RunInputs, i, size: int) -> tuple[_Segment, _Front]:
+        """Segment ``i``, and the wavefields at its end."""
+        storage = self._plan.storage
+        ring, first, levels = storage.get_segment(run.state, i, self._size, size, self._kept, self._direction)
+        others = [self._load(h.run, i, size) for h, _ in run.pairs]
         series = lax.dynamic_slice_in_dim(run.amplitudes, i * self._size, size)
+        segment = _Segment(ring, first, series, [segment for segment, _ in others])
+        return segment, _Front(levels, [front for _, front in others])
 
-        def back(carry, scanned):
-            levels, buffer = carry
-            j, s = scanned
-            scatter = [(dm, (plan.decode(storage.entry(chunk, j, size), self._x),)) for dm, chunk in stored]
-            layers = storage.unpack(ring, j, self._kept[0])
-            levels, g = equation.reverse_step(run.m, run.operands, levels, s, scatter, layers)
-            return (levels, storage.keep(buffer, plan.encode(g), j, size)), None
-
-        carry = (levels, storage.buffer(plan.entry_spec(self._x), size))
-        unroll = 2 if size > 1 else 1
-        (_, buffer), _ = lax.scan(back, carry, (jnp.arange(size), series), reverse=True, unroll=unroll)
-        return buffer
+    def _back(self, history: Replayed, segment: _Segment, front: _Front, j) -> tuple[Parts, _Front]:
+        """The terms of step ``j`` of a segment, and the wavefields before it."""
+        plan, run = self._plan, history.run
+        others = [self.entry(h, *x, j, 1) for (h, _), *x in zip(run.pairs, segment.others, front.others, strict=True)]
+        scatter = [(dm, terms) for (_, dm), (terms, _) in zip(run.pairs, others, strict=True)]
+        ring = plan.storage.unpack(segment.ring, segment.first + j, self._kept[0])
+        s, wanted = segment.series[j], plan.wanted(history.wanted)
+        levels, terms = plan.equation.reverse_step(run.m, run.operands, front.x, s, scatter, ring, wanted)
+        return terms, _Front(levels, [f for _, f in others])

@@ -29,6 +29,7 @@ from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, Storage
 from jaxwave.storage.codecs import Codec
 from jaxwave.storage.recompute import Recompute
+from jaxwave.storage.reverse import Reverse, reversible
 from jaxwave.storage.streamed import DiskStorage, HostStorage
 
 CALIBRATION_WORK = 2e8  # cells times steps of a timed run: about a second on two cores
@@ -297,6 +298,10 @@ def _candidates(case: Case, auto: Auto, budget: Budget) -> list[tuple[str, Stora
         moved = max(0.0, elsewhere.seconds - replayed.seconds) * _short(case) * case.setup.step_ratio / 2
         measured = Measured(replayed.seconds, elsewhere.base, moved)
         found.append((f"recompute, states {name}", Recompute(codec, checkpoints=tier), measured))
+    if reversible(case.plan.equation) and case.plan.interval == 1:
+        tiers = ("reverse", DeviceStorage(codec)), ("reverse, layers in host RAM", HostStorage(codec))
+        back = [(name, Reverse(codec, ring=tier)) for name, tier in tiers]
+        found += [(name, storage, _measure(case, storage)) for name, storage in back]
     return found
 
 

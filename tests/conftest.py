@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def derivative_table(request):
-    """Collects (policy, codec, derivative, dimensions) that were tested, for the table of the documentation."""
+    """Collects (equation, policy, codec, derivative, dimensions) that were tested, for the documentation's table."""
     found = set()
     yield found
     path = request.config.getoption("--derivative-table")
@@ -47,9 +47,9 @@ def derivative_table(request):
 
 
 def _as_table(found) -> str:
-    rows = sorted({(policy, codec) for policy, codec, _, _ in found})
-    columns = sorted({derivative for _, _, derivative, _ in found})
-    lines = ["| policy | codec | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
+    rows = sorted({cell[:3] for cell in found})
+    columns = sorted({derivative for *_, derivative, _ in found})
+    lines = ["| equation | policy | codec | " + " | ".join(columns) + " |", "|---" * (3 + len(columns)) + "|"]
     for row in rows:
         cells = [sorted(n for *key, n in found if key == [*row, column]) for column in columns]
         lines.append(f"| {' | '.join(row)} | " + " | ".join(" ".join(f"{n}-D" for n in cell) for cell in cells) + " |")

@@ -19,6 +19,7 @@ from jaxwave.engine import RunInputs
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.problem import describe
 from jaxwave.rules import propagate, run_p
+from jaxwave.storage import HostStorage, Reverse
 
 ACCURACIES = {1: 8, 2: 4, 3: 2}
 FACES = {
@@ -54,6 +55,17 @@ cases = pytest.mark.parametrize("case", marked(lambda c: str(c) == "elastic-3D" 
 most_cases = pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3 or at_leisure(c)), ids=str)
 PLANAR = [c for c in CASES if c.ndim == 2]
 planar = pytest.mark.parametrize("case", marked(lambda c: c.faces or at_leisure(c), PLANAR), ids=str)
+
+
+def discrete(case):
+    """The equation of a case and what the loop is given: coefficients, constants, amplitudes and first state."""
+    given, (sources, receivers) = inputs(case), contract.locations(case)
+    bound = {**contract.defaults(case), **case.settings, **sources, **receivers, **given}
+    with contract.expect_substeps(case):
+        problem = describe(case.physics, **bound, grid_spacing=case.spacing, dt=case.dt)
+    info = problem.info
+    m, operands, _, amplitudes, x = run_inputs(problem.setup, problem.arrays, info.max_vel, info.pml_freq)[0]
+    return problem.plan.equation, m, operands, amplitudes, x
 
 
 def model_misfit(case):
@@ -167,9 +179,11 @@ def test_hessian_products_are_symmetric_and_gauss_newton_is_positive(case):
 def test_storage_modes_give_the_same_gradient(case, tmp_path):
     models, misfit = model_misfit(case)
     want = jax.grad(misfit)(models)
-    for mode in ("cpu", "disk", "recompute"):
-        got = jax.grad(functools.partial(misfit, storage_mode=mode, storage_path=str(tmp_path)))(models)
-        # Another program (chunks of another length), the same sums.
+    back = Reverse(segment=5), Reverse(ring=HostStorage(), segment=4)
+    for mode in ("cpu", "disk", "recompute", *back):
+        path = {} if mode in back else {"storage_path": str(tmp_path)}
+        got = jax.grad(functools.partial(misfit, storage_mode=mode, **path))(models)
+        # Another program (chunks of another length), the same sums; few steps back, whose rounding is no larger.
         reference.assert_close(got, want, 1e-13)
     with pytest.raises(ValueError, match="keeps no wavefields"):
         jax.grad(functools.partial(misfit, storage_mode="none"))(models)
@@ -185,6 +199,30 @@ def test_sampled_and_mapped_gradients(case):
     mapped = jax.jit(jax.vmap(jax.grad(misfit)))(jax.tree.map(lambda x: jnp.stack([x, x]), models))
     # Another program, the same sums.
     reference.assert_close(jax.tree.map(lambda x: x[1], mapped), want, 1e-12)
+
+
+@most_cases
+def test_a_step_back_undoes_a_step(case):
+    """With sources, faces and layers, and perturbations that scatter off terms; the terms come out as well."""
+    equation, m, operands, amplitudes, x = discrete(case)
+    every = (True,) * len(equation.slots)
+    fields, memory = equation.unpack(x)
+    x = equation.pack(fields, jax.tree.map(jnp.zeros_like, memory))  # then it is as large as the waves make it
+
+    @jax.jit
+    def there_and_back(m, x, dm):
+        for s in amplitudes[:4]:
+            before = x
+            x, terms = equation.step(m, operands, before, s, [], every)
+        scatter = [(dm, jax.tree.map(lambda g: 0.1 * g, terms))]
+        x, terms = equation.step(m, operands, before, s, scatter, every)
+        back = equation.reverse_step(m, operands, equation.levels_of(x), s, scatter, equation.ring(x), every)
+        return (equation.levels_of(before), terms), back, equation.levels_of(x)
+
+    want, got, after = there_and_back(m, x, jax.tree.map(lambda c, d: jnp.where(c == 0, 0, d), m, random_like(11, m)))
+    assert all(largest(a - b) > 0.01 * largest(a) for a, b in zip(want[0], after, strict=True))
+    # Rounding of one step.
+    reference.assert_close(got, want, 1e-12)
 
 
 def saved(jaxpr):

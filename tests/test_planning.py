@@ -7,7 +7,7 @@ import pytest
 
 import jaxwave
 from jaxwave import planning
-from jaxwave.storage import Auto, DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Recompute
+from jaxwave.storage import Auto, DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Recompute, Reverse
 
 NT = 192
 SURVEY = dict(
@@ -42,14 +42,17 @@ def named(plan, name):
 def test_plan_lists_every_policy_the_fastest_first(ample):
     options = ample[1].options
     kinds = {type(option.storage) for option in options}
-    assert kinds == {DeviceStorage, HostStorage, DiskStorage, Recompute} and len(options) == 6
+    assert kinds == {DeviceStorage, HostStorage, DiskStorage, Recompute, Reverse} and len(options) == 8
     seconds = [option.seconds for option in options]
     assert seconds == sorted(seconds) and seconds[0] > 0
     assert ample[1].chosen is options[0]
     assert all(option.name in str(ample[1]) for option in options)
 
 
-@pytest.mark.parametrize("name", ["device", "host RAM", "recompute", "recompute, states in host RAM"])
+@pytest.mark.parametrize(
+    "name",
+    ["device", "host RAM", "recompute", "recompute, states in host RAM", "reverse", "reverse, layers in host RAM"],
+)
 def test_predicted_device_bytes_are_the_compilers(name, ample):
     """Within 10 %: what is extrapolated from a short program, against the program of full length."""
     option = named(ample[1], name)
@@ -76,7 +79,9 @@ def test_auto_fits_five_budgets(ample):
         got = gradient(Auto(path=path, **budget))
         assert float(jnp.abs(got - want).max()) <= 1e-5 * float(jnp.abs(want).max())
         chosen.append(fits.chosen.name)
-    assert chosen[2] == "recompute" and chosen[3] == "host RAM" and chosen[4] == "recompute"
+    # Of those that fit, the time that was measured decides.
+    assert chosen[2] in ("recompute", "reverse") and chosen[4] == "recompute"
+    assert chosen[3] in ("host RAM", "reverse", "reverse, layers in host RAM")
 
 
 def test_nothing_fits(ample):

@@ -6,6 +6,7 @@ With ``--derivative-table FILE`` the outcomes are written as the table of the do
 import functools
 import warnings
 
+import contract
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from helpers import largest
 
 import jaxwave
+from jaxwave.equations.registry import EQUATIONS
 from jaxwave.storage import DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Raw, Recompute, Reverse
 
 
@@ -39,21 +41,50 @@ POLICIES = {
 }
 
 
+# Kinds of sources and receivers, and the size that makes a record of about one.
+SURVEYS = {
+    "scalar": ([""], [""], 1e-2),
+    "acoustic": (["p", "x"], ["p", "x"], 1e2),
+    "elastic": (["x", "xy", "p"], ["x", "xy", "p"], 1e5),
+}
+
+
+def models(name, v):
+    """The models of an equation as functions of one speed; the elastic one with a fluid, and vacuum above."""
+    rho = 1000 + 0.5 * v
+    if name == "scalar":
+        return (v,)
+    if name == "acoustic":
+        return v, rho
+    cells = np.arange(v.size).reshape(v.shape)
+    mu = jnp.where(cells >= v.size // 2, rho * (v / 1.8) ** 2, 0)
+    lamb, filled = rho * v**2 - 2 * mu, cells >= 2 * v.shape[-1]
+    return tuple(jnp.where(filled, x, 0) for x in (lamb, mu, 1 / rho))
+
+
 @functools.cache
-def problem(ndim):
+def problem(ndim, name="scalar"):
     """A model, a direction and a function (model, dt, options) -> records."""
-    shape, rng = SHAPES[ndim], np.random.default_rng(ndim)
+    shape, rng, (sources, receivers, size) = SHAPES[ndim], np.random.default_rng(ndim), SURVEYS[name]
     v = jnp.asarray(1500 + 200 * rng.random(shape))
     amplitudes = jaxwave.wavelets.ricker(FREQ, NT, DT, 1 / FREQ).reshape(1, 1, -1) * rng.uniform(1, 2, (2, 1, 1))
-    places = {name: rng.integers(0, shape, (2, 2, ndim)) for name in ("source_locations", "receiver_locations")}
-    places["source_locations"] = places["source_locations"][:, :1]
+    lowest = 0 if name != "elastic" else [shape[0] // 2 + 1, *[0] * (ndim - 1)]  # in the solid
+    places = {"source_locations": rng.integers(lowest, shape, (2, 2, ndim))[:, :1]}
+    places["receiver_locations"] = rng.integers(0, shape, (2, 2, ndim))
+    places["source_locations"] = np.minimum(places["source_locations"], np.array(shape) - 2)
+    survey = {
+        contract.suffixed(argument, kind): x
+        for argument, x in {"source_amplitudes": jnp.asarray(amplitudes), **places}.items()
+        for kind in (receivers if argument.startswith("receiver") else sources)
+    }
 
     def records(v, dt=DT, **options):
-        out = jaxwave.scalar(
-            v, SPACING, dt, source_amplitudes=jnp.asarray(amplitudes), **places,
-            pml_width=[3] + [0] * (2 * v.ndim - 1), pml_freq=FREQ, max_vel=MAX_VEL, **options,
+        out = getattr(jaxwave, name)(
+            *models(name, v), SPACING, dt, **survey,
+            pml_width=[3] + [0] * (2 * v.ndim - 2) + [3], pml_freq=FREQ, max_vel=MAX_VEL, **options,
         )  # fmt: skip
-        return 1e-2 * out.receiver_amplitudes
+        found = [getattr(out, contract.suffixed("receiver_amplitudes", kind)) for kind in receivers]
+        return size * jnp.concatenate(found)
 
     return v, jnp.asarray(100 * rng.standard_normal(shape)), records
 
@@ -101,36 +132,48 @@ DERIVATIVES = {f.__name__: f for f in (grad, jit, jvp, gauss_newton, hessian, vm
 
 
 @functools.cache
-def on_the_device(derivative, codec, ndim):
-    v, dv, records = problem(ndim)
+def on_the_device(derivative, codec, ndim, name):
+    v, dv, records = problem(ndim, name)
     return DERIVATIVES[derivative](records, v, dv, storage_mode=DeviceStorage(CODECS[codec]))
 
 
-CELLS = [(1, policy, codec) for policy in POLICIES for codec in CODECS]
-CELLS += [(ndim, policy, "raw") for ndim in (2, 3) for policy in POLICIES]
+CELLS = [("scalar", 1, policy, codec) for policy in POLICIES for codec in CODECS]
+CELLS += [("scalar", ndim, policy, "raw") for ndim in (2, 3) for policy in POLICIES]
+CELLS += [
+    (name, ndim, policy, "raw")
+    for name, physics in EQUATIONS.items()
+    for ndim in physics.dimensions
+    for policy in POLICIES
+    if name != "scalar" and policy.startswith("reverse")
+]
 
 
-def in_ci(ndim, policy, codec):
-    """Few of the cells, for time: compilations take nearly all of it. The documentation's table comes from all."""
-    return (ndim, codec) == (1, "raw") or (ndim, policy) == (2, "recompute, 3 slots")
+def marks(name, ndim, policy, codec):
+    """Few of the cells run always, for time: compilations take nearly all of it. The documentation's table comes from
+    all. The reversible steps of every equation are held against each other at least in one number of dimensions.
+    """
+    if (name, ndim, codec) == ("scalar", 1, "raw") or (name, ndim, policy) == ("scalar", 2, "recompute, 3 slots"):
+        return []
+    if name != "scalar" and ndim == EQUATIONS[name].dimensions[0]:
+        return [pytest.mark.slow] if name == "elastic" or "RAM" in policy else []
+    return [pytest.mark.matrix]
 
 
 @pytest.mark.parametrize(
-    ("ndim", "policy", "codec"),
-    [pytest.param(*cell, marks=[] if in_ci(*cell) else pytest.mark.matrix) for cell in CELLS],
+    ("name", "ndim", "policy", "codec"), [pytest.param(*cell, marks=marks(*cell)) for cell in CELLS]
 )
-def test_derivatives(ndim, policy, codec, tmp_path, derivative_table):
-    v, dv, records = problem(ndim)
+def test_derivatives(name, ndim, policy, codec, tmp_path, derivative_table):
+    v, dv, records = problem(ndim, name)
     storage = POLICIES[policy](CODECS[codec], str(tmp_path))
     if storage.codec != CODECS[codec]:
         pytest.skip("this policy has no codec")
     for derivative, function in DERIVATIVES.items():
-        want = on_the_device(derivative, codec, ndim)
+        want = on_the_device(derivative, codec, ndim, name)
         got = function(records, v, dv, storage_mode=storage)
         assert largest(want) > 0
         # Rounding alone: the same operations, in programs that XLA compiles apart.
         assert largest(got - want) <= 1e-10 * largest(want), derivative
-        derivative_table.add((policy, codec, derivative, ndim))
+        derivative_table.add((name, policy, codec, derivative, ndim))
 
 
 def test_fourier_is_the_part_of_the_gradient_at_its_frequencies():
@@ -201,8 +244,8 @@ def test_reverse_refuses_what_it_cannot_take_back():
     v, dv, records = problem(1)
     with pytest.raises(ValueError, match="model_gradient_sampling_interval must be 1"):
         grad(records, v, dv, storage_mode=Reverse(), model_gradient_sampling_interval=2)
-    with pytest.raises(ValueError, match="not available for AcousticEquation"):
-        jaxwave.acoustic(v, v, SPACING, DT, nt=4, pml_freq=FREQ, storage_mode=Reverse())
+    with pytest.raises(ValueError, match="not available for object, which has no step back in time"):
+        Reverse().resolve(DT, 1, object())
     with pytest.raises(ValueError, match="`segment` must be a positive integer"):
         Reverse(segment=0)
     with pytest.raises(TypeError, match="`ring` must be"):

@@ -1,5 +1,6 @@
 """What does not show in the numbers: compilations, copies inside the compiled loops, callbacks, memory."""
 
+import functools
 import math
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 
 import jaxwave
 from jaxwave.boundary import Grid
+from jaxwave.storage import Reverse
 from jaxwave.storage.registry import REGISTRY, Registry
 
 DT = 8e-4
@@ -172,6 +174,26 @@ def test_staggered_equations_copy_nothing_in_their_loops(name, shape, faces):
         if name == "acoustic":  # faces without a layer take none
             found = kernels(text, smallest_slab)
             assert 0 < len(found) <= ACOUSTIC_KERNELS[task], "\n".join(found)
+
+
+@cpu_only
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("scalar", (64, 70)),
+        ("acoustic", (64, 70)),
+        ("elastic", (64, 70)),
+        pytest.param("elastic", (30, 32, 34), marks=pytest.mark.slow),
+    ],
+)
+def test_steps_are_taken_back_in_place(name, shape):
+    """No copy in a loop over steps within one over segments, neither of what is taken back nor of the adjoint's."""
+    make = problem if name == "scalar" else functools.partial(staggered_problem, name, faces=None)
+    models, misfit = make(shape=shape, nt=64, storage_mode=Reverse(segment=16))
+    text = compiled(jax.grad(misfit), models).as_text()
+    smallest_slab = 8 * int(np.prod(sorted(shape)[:-1]))
+    copies = [line for line in loop_lines(text) if re.search(r" copy\((?!%transpose)", line)]
+    assert [line.strip() for line in copies if size_of(line) >= smallest_slab] == []
 
 
 @cpu_only

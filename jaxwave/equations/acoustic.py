@@ -47,7 +47,7 @@ import numpy as np
 
 from jaxwave.boundary import Grid, Memory
 from jaxwave.equations import closures, points, staggered
-from jaxwave.equations.staggered import Derivative, components, unit
+from jaxwave.equations.staggered import Derivative, Sum, components, unit
 
 Memories = tuple[tuple[jax.Array, ...], ...]
 """For each axis, the memory variables of its layers."""
@@ -174,33 +174,61 @@ class AcousticEquation:
     # ---- forward ----
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
-        stiffness, *buoyancy = m
-        one, profiles = points.one(stiffness, self.grid.halo), operands["profiles"]
-        sources = points.split(amplitudes, operands["sources"])
+        stage, profiles = staggered.stage(self.grid, m[0], operands, amplitudes, scatter, keep), operands["profiles"]
         p, velocities, psi, phi = x
         terms, after, new_psi, new_phi = [], [], [], []
-        for axis, (d, b) in enumerate(zip(self._gradient, buoyancy, strict=True)):
-            g, memory = d.apply(p, psi[axis], profiles, one)
-            v, g = staggered.update(velocities[axis], b, -g, 1 + axis, 1 + axis, scatter, keep, one)
-            kind = components(self.grid.ndim)[axis]
-            if kind in sources:
-                v = points.add(v, operands["sources"][kind], sources[kind])
+        for axis, d in enumerate(self._gradient):
+            g, memory = d.apply(p, psi[axis], profiles, stage.one)
+            v, g = self._accelerate(stage, m, velocities, axis, -g)
             after.append(v)
             terms.append(g)
             new_psi.append(memory)
         g = 0
         for axis, d in enumerate(self._divergence):
-            part, memory = d.apply(after[axis], phi[axis], profiles, one)
+            part, memory = d.apply(after[axis], phi[axis], profiles, stage.one)
             g = g - part
             new_phi.append(memory)
-        p, g = staggered.update(p, stiffness, g, 0, 0, scatter, keep, one)
-        if "p" in sources:
-            p = points.add(p, operands["sources"]["p"], sources["p"])
+        p, g = self._compress(stage, m, p, g)
         return AcousticState(p, tuple(after), tuple(new_psi), tuple(new_phi)), (g, *terms)
+
+    def _accelerate(self, stage, m, velocities, axis: int, g):
+        """One velocity after a step, or before it, and its term."""
+        v, g = stage.update(velocities[axis], m[1 + axis], g, 1 + axis, 1 + axis)
+        return stage.inject(v, components(self.grid.ndim)[axis]), g
+
+    def _compress(self, stage, m, p, g):
+        """The pressure after a step, or before it, and its term."""
+        p, g = stage.update(p, m[0], g, 0, 0)
+        return stage.inject(p, "p"), g
 
     def record(self, operands, x):
         fields = dict(zip(self.receiver_kinds(self.grid.ndim), (x.p, *x.v), strict=True))
         return points.join([points.get(fields[k], cells) for k, cells in operands["receivers"].items()], x.p)
+
+    # ---- backwards in time ----
+
+    @property
+    def _sums(self) -> tuple[Sum, ...]:
+        """What the layers add to: D_i p for every axis, and the divergence."""
+        return (*(Sum((d,)) for d in self._gradient), Sum(self._divergence))
+
+    def ring(self, x: AcousticState) -> list[jax.Array]:
+        memories = [*((psi,) for psi in x.psi), x.phi]
+        return [part for each, q in zip(self._sums, memories, strict=True) for part in each.ring(q)]
+
+    def levels_of(self, x: AcousticState) -> list[jax.Array]:
+        return [x.p, *x.v]
+
+    def reverse_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
+        stage = staggered.stage(self.grid, m[0], operands, amplitudes, scatter, keep, back=True)
+        (p, *velocities), *gradient, divergence = levels, *self._sums
+        *of_p, of_v = staggered.rings(self._sums, ring)
+        p, g = self._compress(stage, m, p, -divergence.given(velocities, of_v, stage.one))
+        before = [
+            self._accelerate(stage, m, velocities, axis, -d.given([p], parts, stage.one))
+            for axis, (d, parts) in enumerate(zip(gradient, of_p, strict=True))
+        ]
+        return [p, *(v for v, _ in before)], (g, *(term for _, term in before))
 
     # ---- adjoint ----
 
@@ -222,6 +250,7 @@ class AcousticEquation:
             )
             for totals, terms in images
         ]
+        one, ds = points.after(one, ds, gradients)
         g, y = staggered.transposed(self._gradient, after, y, profiles, one)
         return AcousticAdjoint(p + stiffness * g, tuple(after), y, tuple(new_z)), ds, gradients
 

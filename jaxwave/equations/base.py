@@ -166,19 +166,22 @@ class Equation(Protocol):
 
 
 class Reversible(Equation, Protocol):
-    """An equation with one term whose steps can be taken back in time, given the term where it is lossy.
+    """An equation whose steps can be taken back in time, given what is lossy in them.
 
-    x[t-1] follows from x[t+1], x[t] and g(x[t]), and g(x[t]) from the wavefield alone but in the *ring*: in the layers.
+    The terms of a step follow from the wavefields around it but for what absorbing layers add: the *ring*. With the
+    terms, the updates of a step can be undone, the last one first.
     """
 
-    def ring(self, g: jax.Array) -> list[jax.Array]:
-        """The parts of a term in the ring, each cell once; [] if there is none."""
+    def ring(self, x: State) -> list[jax.Array]:
+        """What the layers added to the terms of the step that ended in x; [] if there are none."""
 
     def levels_of(self, x: State) -> list[jax.Array]:
-        """The arrays of a state that steps are taken back from."""
+        """The arrays of a state that steps are taken back from: its wavefields."""
 
     def reverse_step(
         self, m: Coefficients, operands: Operands, levels: list[jax.Array], amplitudes: jax.Array,
-        scatter: Sequence[tuple[Partial, Partial]], ring: list[jax.Array],
-    ) -> tuple[list[jax.Array], jax.Array]:  # fmt: skip
-        """What :meth:`step` started from, and the term g: from the arrays after a step and its operands."""
+        scatter: Sequence[tuple[Partial, Partial]], ring: list[jax.Array], keep: Sequence[Any],
+    ) -> tuple[list[jax.Array], Partial]:  # fmt: skip
+        """The wavefields that :meth:`step` started from, from those after it, its operands and its ring; and its terms,
+        materialised where ``keep`` is true.
+        """

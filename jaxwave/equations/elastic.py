@@ -68,7 +68,7 @@ import numpy as np
 from jaxwave.boundary import Grid, Memory
 from jaxwave.equations import closures, multiaxial, points, staggered
 from jaxwave.equations.multiaxial import MultiAxial
-from jaxwave.equations.staggered import Derivative, components, tensor, unit
+from jaxwave.equations.staggered import Derivative, Sum, components, tensor, unit
 
 Memories = tuple[tuple[tuple[jax.Array, ...], ...], ...]
 """Memory variables ``[i][j]`` of the layers of axis j: of D_j s_ij or of D_j v_i."""
@@ -248,48 +248,58 @@ class ElasticEquation:
     # ---- forward ----
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
-        lamb, mu, shears, buoyancy = self._split(m)
-        n, one, profiles = self.grid.ndim, points.one(lamb, self.grid.halo), operands["profiles"]
-        sources, names = points.split(amplitudes, operands["sources"]), components(n)
-        velocities, psi, phi, moved = [], [], {}, []
+        n, profiles, psi, phi = self.grid.ndim, operands["profiles"], {}, {}
+        stage = staggered.stage(self.grid, m[0], operands, amplitudes, scatter, keep)
 
-        def inject(field, kind):
-            return points.add(field, operands["sources"][kind], sources[kind]) if kind in sources else field
-
-        for i, b in enumerate(buoyancy):
-            found = [
-                d.apply(self._stress(x, i, j), x.psi[i][j], profiles, one) for j, d in enumerate(self._of_stress(i))
-            ]  # fmt: skip
-            number = 2 + len(shears) + i
-            v, g = staggered.update(x.v[i], b, sum(g for g, _ in found), number, number + n - 1, scatter, keep, one)
-            velocities.append(inject(v, names[i]))
-            psi.append(tuple(memory for _, memory in found))
-            moved.append(g)
+        def force(i):
+            parts = []
+            for j, d in enumerate(self._of_stress(i)):
+                g, psi[i, j] = d.apply(self._stress(x, i, j), x.psi[i][j], profiles, stage.one)
+                parts.append(g)
+            return sum(parts[1:], parts[0])
 
         def strain(i, j):
-            e, phi[i, j] = self._of_velocity(i)[j].apply(velocities[i], x.phi[i][j], profiles, one)
-            return e
+            parts = []
+            for a, b in _both(i, j):
+                e, phi[a, b] = self._of_velocity(a)[b].apply(velocities[a], x.phi[a][b], profiles, stage.one)
+                parts.append(e)
+            return sum(parts[1:], parts[0])
 
-        e = [strain(k, k) / one for k in range(n)]
+        velocities, moved = self._accelerate(stage, m, x.v, force)
+        normal, shear, strained = self._load(stage, m, x.normal, x.shear, strain)
+        psi, phi = (tuple(tuple(q[i, j] for j in range(n)) for i in range(n)) for q in (psi, phi))
+        return ElasticState(velocities, normal, shear, psi, phi), (*strained, *moved)
+
+    def _accelerate(self, stage, m, velocities, force):
+        """The velocities after a step, or before it, and their terms g_i = force(i)."""
+        n, found = self.grid.ndim, []
+        for i, (name, b) in enumerate(zip(components(n), self._split(m)[3], strict=True)):
+            number = len(m) - n + i
+            v, g = stage.update(velocities[i], b, force(i), number, number + n - 1)
+            found.append((stage.inject(v, name), g))
+        return tuple(v for v, _ in found), tuple(g for _, g in found)
+
+    def _load(self, stage, m, normal, shear, strain):
+        """The stresses after a step, or before it, and their terms: e_k = strain(k, k) and e_ij = strain(i, j)."""
+        lamb, mu, shears, _ = self._split(m)
+        n, names, one, keep = self.grid.ndim, components(self.grid.ndim), stage.one, stage.keep
+        e = [stage.alone(strain(k, k)) for k in range(n)]
         div = sum(e[1:], e[0])
         if keep[0]:
             div = div / one
-        normal = [s + lamb * div + mu * ek for s, ek in zip(x.normal, e, strict=True)]
-        for dm, terms in scatter:
+        normal = [stage.add(stage.add(s, lamb * div), mu * ek) for s, ek in zip(normal, e, strict=True)]
+        for dm, terms in stage.scatter:
             if dm[0] is not None:
-                normal = [s + dm[0] * terms[0] for s in normal]
+                normal = [stage.add(s, dm[0] * terms[0]) for s in normal]
             if dm[1] is not None:
-                normal = [s + dm[1] * terms[1 + k] for k, s in enumerate(normal)]
-        normal = [inject(inject(s, "p"), 2 * name) for s, name in zip(normal, names, strict=True)]
-        shear, sheared = [], []
+                normal = [stage.add(s, dm[1] * terms[1 + k]) for k, s in enumerate(normal)]
+        normal = [stage.inject(stage.inject(s, "p"), 2 * name) for s, name in zip(normal, names, strict=True)]
+        found = []
         for k, (i, j) in enumerate(pairs(n)):
-            g = strain(i, j) + strain(j, i)
-            s, g = staggered.update(x.shear[k], shears[k], g, 2 + k, 1 + n + k, scatter, keep, one)
-            shear.append(inject(s, names[j] + names[i]))
-            sheared.append(g)
-        kept = (div if keep[0] else None, *(ek if keep[1 + k] else None for k, ek in enumerate(e)), *sheared, *moved)
-        phi = tuple(tuple(phi[i, j] for j in range(n)) for i in range(n))
-        return ElasticState(tuple(velocities), tuple(normal), tuple(shear), tuple(psi), phi), kept
+            s, g = stage.update(shear[k], shears[k], strain(i, j), 2 + k, 1 + n + k)
+            found.append((stage.inject(s, names[j] + names[i]), g))
+        kept = (div if keep[0] else None, *(ek if keep[1 + k] else None for k, ek in enumerate(e)))
+        return tuple(normal), tuple(s for s, _ in found), (*kept, *(g for _, g in found))
 
     def record(self, operands, x):
         n, found = self.grid.ndim, []
@@ -316,6 +326,44 @@ class ElasticEquation:
             near, weights = self._of_velocity(a)[b].stencil(cells, dtype)
             yield a, near, half[..., None] * weights
 
+    # ---- backwards in time ----
+
+    @property
+    def _sums(self) -> tuple[Sum, ...]:
+        """What the layers add to: every strain, then every force."""
+        strains = (Sum(tuple(self._of_velocity(a)[b] for a, b in _both(i, j))) for i, j in self._strained)
+        return (*strains, *(Sum(self._of_stress(i)) for i in range(self.grid.ndim)))
+
+    @property
+    def _strained(self) -> tuple[tuple[int, int], ...]:
+        n = self.grid.ndim
+        return (*((k, k) for k in range(n)), *pairs(n))
+
+    def ring(self, x: ElasticState) -> list[jax.Array]:
+        memories = [*([x.phi[a][b] for a, b in _both(i, j)] for i, j in self._strained), *x.psi]
+        return [part for each, q in zip(self._sums, memories, strict=True) for part in each.ring(q)]
+
+    def levels_of(self, x: ElasticState) -> list[jax.Array]:
+        return [*x.v, *x.normal, *x.shear]
+
+    def reverse_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
+        stage = staggered.stage(self.grid, m[0], operands, amplitudes, scatter, keep, back=True)
+        n, sums, rings = self.grid.ndim, self._sums, staggered.rings(self._sums, ring)
+        v, normal, shear = levels[:n], levels[n : 2 * n], levels[2 * n :]
+
+        def strain(i, j):
+            k = self._strained.index((i, j))
+            return sums[k].given([v[a] for a, _ in _both(i, j)], rings[k], stage.one)
+
+        def force(i):
+            k = len(self._strained) + i
+            return sums[k].given([self._stress(before, i, j) for j in range(n)], rings[k], stage.one)
+
+        normal, shear, strained = self._load(stage, m, normal, shear, strain)
+        before = ElasticState((), normal, shear, (), ())
+        v, moved = self._accelerate(stage, m, v, force)
+        return [*v, *normal, *shear], (*strained, *moved)
+
     # ---- adjoint ----
 
     def adjoint_step(self, m, operands, w, images):
@@ -335,6 +383,7 @@ class ElasticEquation:
             z.append(memory)
         ds = self._adjoint_record(m, operands, w, u)
         gradients = [self._imaged(gradient, terms, trace, w, u) for gradient, terms in images]
+        one, ds = points.after(one, ds, gradients)
         normal, shear, y = [], [], {}
         for k, s in enumerate(w.normal):
             g, y[k, k] = self._of_stress(k)[k].transpose(u[k], w.y[k][k], profiles, one)
@@ -434,6 +483,11 @@ class ElasticEquation:
 def pairs(ndim: int) -> tuple[tuple[int, int], ...]:
     """The pairs of different axes."""
     return tuple((i, j) for i in range(ndim) for j in range(i + 1, ndim))
+
+
+def _both(i: int, j: int) -> tuple[tuple[int, int], ...]:
+    """The derivatives in a strain: of v_a along b for each (a, b)."""
+    return ((i, j),) if i == j else ((i, j), (j, i))
 
 
 def _mu_between(mu: jax.Array, i: int, j: int, ends) -> jax.Array:

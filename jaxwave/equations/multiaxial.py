@@ -35,7 +35,7 @@ import jax
 
 from jaxwave import stencils
 from jaxwave.boundary import Grid, Memory
-from jaxwave.equations import staggered
+from jaxwave.equations import ring, staggered
 from jaxwave.equations.staggered import Derivative, Layer
 
 
@@ -57,14 +57,18 @@ class MultiAxial:
     offset: tuple[int, ...]
 
     @property
+    def grid(self) -> Grid:
+        return self.derivative.grid
+
+    @property
     def axis(self) -> int:
         return self.derivative.axis
 
     @property
     def across(self) -> tuple[Derivative, ...]:
         """The derivatives along the other axes that lead to the same points; their layers are where this is damped."""
-        grid = self.derivative.grid
-        return tuple(Derivative(grid, k, bool(self.offset[k])) for k in range(grid.ndim) if k != self.axis)
+        n = self.grid.ndim
+        return tuple(Derivative(self.grid, k, bool(self.offset[k])) for k in range(n) if k != self.axis)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -72,6 +76,13 @@ class MultiAxial:
 
     def memory(self, offset: tuple[int, ...]) -> tuple[Memory, ...]:
         return sum((d.memory(offset) for d in self.across), self.derivative.memory(offset))
+
+    @property
+    def places(self) -> list[ring.Place]:
+        return sum((d.places for d in self.across), self.derivative.places)
+
+    def plain(self, x: jax.Array) -> jax.Array:
+        return self.derivative.plain(x)
 
     def weights_at(self, cells, dtype) -> jax.Array:
         return self.derivative.weights_at(cells, dtype)

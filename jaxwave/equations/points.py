@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 Cells = tuple[jax.Array, ...]
 """Padded cell numbers of points: one array [shot, point] per axis."""
@@ -22,7 +23,19 @@ def one(c: jax.Array, halo: int) -> jax.Array:
 def apart(x: jax.Array, one: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x as an array that the compiler computes by itself, and the one to divide by in what it is used for."""
     x = x / one
-    return x, one + 0 * x[(0, *(n // 2 for n in x.shape[1:]))]
+    return x, one + 0 * lax.stop_gradient(x[(0, *(n // 2 for n in x.shape[1:]))])
+
+
+def after(one: jax.Array, ds: jax.Array, gradients) -> tuple[jax.Array, jax.Array]:
+    """A one that is known only when these are, and ds as an array of its own.
+
+    What is divided by it comes after all that read the fields to image them or to record ds. Where nothing says so, XLA
+    does not see in a loop within a loop that they can be updated in place.
+    """
+    ds = ds / one
+    for total in jax.tree.leaves((gradients, ds if ds.size else [])):
+        one = one + 0 * lax.stop_gradient(total[(0,) * total.ndim])
+    return one, ds
 
 
 def index(cells: Cells) -> tuple[jax.Array, ...]:

@@ -38,7 +38,7 @@ from jax import lax
 
 from jaxwave import stencils
 from jaxwave.boundary import Grid, Memory, Range, Slab, pml_profiles
-from jaxwave.equations import closures, points
+from jaxwave.equations import closures, points, ring
 
 
 class ScalarState(NamedTuple):
@@ -209,38 +209,32 @@ class ScalarEquation:
 
     # ---- backwards in time ----
 
-    def ring(self, g: jax.Array) -> list[jax.Array]:
-        """The parts of a term that the wavefield alone does not give, each cell once."""
-        return [g[(slice(None), *cells)] for cells in self._ring()]
+    def ring(self, x: ScalarState) -> list[jax.Array]:
+        """zeta + D psi of every layer, each cell once."""
+        added = [
+            z + self._d(q, s, s.reach, s.extent.start) for z, q, s in zip(x.zeta, x.psi, self.grid.slabs, strict=True)
+        ]
+        return ring.gather(self.grid, self._reached, added)
 
-    def _ring(self) -> list[tuple[slice, ...]]:
-        """Cells of each face's reach that no earlier face has."""
-        left, found = [slice(0, n) for n in self.grid.padded], []
-        for slab in self.grid.slabs:
-            low, high = left[slab.axis].start, left[slab.axis].stop
-            reach = slice(max(slab.reach.start, low), slab.reach.stop)
-            found.append(tuple(reach if axis == slab.axis else cells for axis, cells in enumerate(left)))
-            left[slab.axis] = slice(reach.stop, high) if slab.side == 0 else slice(low, reach.start)
-        return found
+    @property
+    def _reached(self) -> list[ring.Place]:
+        return [(s.axis, s.reach) for s in self.grid.slabs]
 
     def levels_of(self, x: ScalarState) -> list[jax.Array]:
-        """The wavefields from which :meth:`reverse_step` starts."""
         return [x.u, x.u_previous]
 
-    def reverse_step(self, m, operands, levels, amplitudes, scatter, ring):
-        """From u[t+1] and u[t] to u[t] and u[t-1], and g[t], given g[t] in the layers."""
+    def reverse_step(self, m, operands, levels, amplitudes, scatter, layers, keep):
+        """From u[t+1] and u[t] to u[t] and u[t-1], and G[t], given what the layers add to it."""
         (c,) = m
         u_next, u = levels
-        g = self._laplacian(u)
-        for part, cells in zip(ring, self._ring(), strict=True):
-            g = lax.dynamic_update_slice(g, part, (0, *(cell.start for cell in cells)))
-        g = g / points.one(c, self.grid.halo)
+        g = self._laplacian(u) / points.one(c, self.grid.halo)
+        g = ring.add(g, layers, ring.boxes(self.grid, self._reached))
         u_previous = 2 * u - u_next + c * g
         for (dc,), (stored,) in scatter:
             u_previous = u_previous + dc * stored
         for cells in operands["sources"].values():
             u_previous = points.add(u_previous, cells, amplitudes)
-        return [u, u_previous], g
+        return [u, u_previous], (g if keep[0] else None,)
 
     # ---- adjoint ----
 
@@ -248,7 +242,8 @@ class ScalarEquation:
         (c,) = m
         ds = self._adjoint_record(m, operands, w)
         gradients = [(total + w.mu * g,) for (total,), (g,) in images]
-        one, profiles, slabs = points.one(c, self.grid.halo), operands["profiles"], self.grid.slabs
+        one, ds = points.after(points.one(c, self.grid.halo), ds, gradients)
+        profiles, slabs = operands["profiles"], self.grid.slabs
         mu, mu_next, z, p = w
         z = tuple(
             (q["b_extent"] * y + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size)) / one

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ from jax import lax
 
 from jaxwave import boundary, stencils
 from jaxwave.boundary import Grid, Memory, Range
-from jaxwave.equations import closures, points
+from jaxwave.equations import closures, points, ring
 from jaxwave.equations.closures import Closure, Patch
 from jaxwave.grid import COURANT_NUMBER, critical_courant_number
 
@@ -88,6 +90,11 @@ class Derivative:
         return tuple(Memory(self.axis, layer.cells, layer.cells, offset) for layer in self.layers)
 
     @property
+    def places(self) -> list[ring.Place]:
+        """The cells of the memory variables, for the ring."""
+        return [(self.axis, layer.cells) for layer in self.layers]
+
+    @property
     def patches(self) -> tuple[Patch, ...]:
         """What the closures add, on the padded grid."""
         grid, n, h = self.grid, self.grid.interior[self.axis], int(self.half)
@@ -121,6 +128,10 @@ class Derivative:
             row, column = np.indices(patch.matrix.shape)
             found.append((patch.rows.start + row.ravel(), patch.columns.start + column.ravel(), patch.matrix.ravel()))
         return tuple(map(np.concatenate, zip(*found, strict=True)))
+
+    def plain(self, x: jax.Array) -> jax.Array:
+        """The derivative of x without its layers, on the padded grid."""
+        return self._everywhere(x)
 
     def _everywhere(self, x: jax.Array, transposed: bool = False) -> jax.Array:
         """The derivative of x without its layers, or minus its transpose, on the padded grid."""
@@ -314,18 +325,82 @@ def over(x, y):
     return points.divide(jnp.asarray(x), jnp.asarray(y))
 
 
-def update(field, c, g, number: int, slot: int, scatter, keep, one):
-    """field + c g, with what perturbations of c scatter; and g by itself if it is kept, else None.
+class Stage(NamedTuple):
+    """What the updates of a step have in common. A step back subtracts what the step added.
 
-    ``number`` is that of the coefficient, ``slot`` that of its only term g.
+    Attributes:
+        one: See :func:`points.one`.
+        scatter, keep: As for ``Equation.step``.
+        cells, amplitudes: Where to inject, and what [shot, source], by kind.
+        back: Whether the step is taken back.
     """
-    if keep[slot]:
-        g = g / one
-    field = field + c * g
-    for dm, terms in scatter:
-        if dm[number] is not None:
-            field = field + dm[number] * terms[slot]
-    return field, g if keep[slot] else None
+
+    one: jax.Array
+    scatter: Sequence[tuple[Any, Any]]
+    keep: Sequence[Any]
+    cells: Mapping[str, points.Cells]
+    amplitudes: Mapping[str, jax.Array]
+    back: bool = False
+
+    def add(self, field, x):
+        return field - x if self.back else field + x
+
+    def alone(self, g):
+        """g as an array of its own, which it is already in a step back."""
+        return g if self.back else g / self.one
+
+    def update(self, field, c, g, number: int, slot: int):
+        """field + c g, with what perturbations of c scatter; and g by itself if it is kept, else None.
+
+        ``number`` is that of the coefficient, ``slot`` that of its only term g.
+        """
+        if self.keep[slot]:
+            g = self.alone(g)
+        field = self.add(field, c * g)
+        for dm, terms in self.scatter:
+            if dm[number] is not None:
+                field = self.add(field, dm[number] * terms[slot])
+        return field, g if self.keep[slot] else None
+
+    def inject(self, field, kind: str):
+        """field with the sources of this kind, if there are any."""
+        if kind not in self.amplitudes:
+            return field
+        s = self.amplitudes[kind]
+        return points.add(field, self.cells[kind], -s if self.back else s)
+
+
+def stage(grid: Grid, c, operands, amplitudes, scatter, keep, back: bool = False) -> Stage:
+    """The stage of a step with these arguments; c is any coefficient."""
+    sources = operands["sources"]
+    return Stage(points.one(c, grid.halo), scatter, keep, sources, points.split(amplitudes, sources), back)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sum:
+    """A sum of derivatives, each of a field of its own. Its ring are the memory variables of all of them."""
+
+    derivatives: tuple[Derivative, ...]
+
+    @property
+    def boxes(self) -> list[ring.Box]:
+        """The cells of each part of the ring."""
+        return [ring.box(d.grid, place) for d in self.derivatives for place in d.places]
+
+    def ring(self, memories) -> list[jax.Array]:
+        """What the layers added to it in the step that ended with this memory, one for each derivative."""
+        return [x for d, memory in zip(self.derivatives, memories, strict=True) for x in d.without_row(memory)]
+
+    def given(self, fields, parts, one) -> jax.Array:
+        """The sum on the padded grid, given its ring."""
+        plain = [d.plain(x) for d, x in zip(self.derivatives, fields, strict=True)]
+        return ring.add(sum(plain[1:], plain[0]) / one, parts, self.boxes)
+
+
+def rings(sums: Sequence[Sum], parts: Sequence[jax.Array]) -> list[list[jax.Array]]:
+    """The rings of several sums, which follow each other, by sum."""
+    parts = iter(parts)
+    return [list(itertools.islice(parts, len(each.boxes))) for each in sums]
 
 
 def buoyancy_between(rho, axis: int, ends=(None, None)):

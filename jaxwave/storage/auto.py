@@ -11,9 +11,10 @@ from jaxwave.storage.codecs import Codec, Raw
 class Auto:
     """``storage_mode="auto"``: the fastest policy that fits into a budget.
 
-    It is chosen from ``DeviceStorage``, ``HostStorage``, ``DiskStorage`` and ``Recompute`` (states on the device, in
-    RAM or on disk) when a model is first differentiated, and stays the same for that problem as long as the process
-    lives. :func:`jaxwave.plan` shows what it would choose and why.
+    It is chosen from ``DeviceStorage``, ``HostStorage``, ``DiskStorage``, ``Recompute`` (states on the device, in RAM
+    or on disk) and, if every step is stored, ``Reverse`` (layers on the device or in RAM) when a model is first
+    differentiated, and stays the same for that problem as long as the process lives. :func:`jaxwave.plan` shows what
+    it would choose and why.
 
     Attributes:
         codec: Compression of what is stored.

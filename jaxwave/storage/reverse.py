@@ -1,4 +1,4 @@
-"""Histories that are taken back in time: what left the interior is kept, and the state at the end of each segment."""
+"""Histories that are taken back in time: what the layers add is kept, and the wavefields at the end of each segment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxwave.storage import base
 from jaxwave.storage.base import (
@@ -19,33 +18,41 @@ from jaxwave.storage.base import (
     Storage,
     chunk_spec,
     empty_chunk,
-    entry_bytes,
     even_chunks,
 )
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.streamed import Streamed
 
 
+def reversible(equation: object) -> bool:
+    """Whether the steps of an equation can be taken back."""
+    return hasattr(equation, "reverse_step")
+
+
 @dataclasses.dataclass(frozen=True)
 class Reverse(Storage):
-    """Takes the steps back from the last: the wave equation without its layers runs in both directions.
+    """Takes the steps back from the last: a wave equation without absorbing layers runs in both directions.
 
-    In the layers, which do not, the terms are kept; outside, they are the differences of the wavefield, which is taken
-    back by
+    What the layers add to the differences of the wavefields is kept (the *ring*); with it the updates of a step are
+    undone, the last one first. Of the scalar equation, with the part R of the layers in the term G:
 
-        u[t-1] = 2 u[t] - u[t+1] + c G[t] + s[t]
+        u[t-1] = 2 u[t] - u[t+1] + c (L(u[t]) + R[t]) + s[t]
+
+    and of one of first order, of velocities v and pressure or stresses s, with the differences D:
+
+        s = s' - K (D v' + R') - ...        v = v' - B (D s + R) - ...
 
     (boundary saving: D. Yang et al., *RTM using effective boundary saving*, Computers & Geosciences 68, 2014). Rounding
     grows along the way, with the square of the number of steps at worst, and is reset at the end of each segment, where
-    the state is kept. For the scalar equation, with every step stored.
+    the wavefields are kept. For all equations, with every step stored.
 
-    Memory: the terms in the layers in every step and two wavefields a segment, where ``ring`` says, and on the device
-    the terms of one segment. Work: one more run, without layers. Derivatives: all.
+    Memory: the ring of every step and the wavefields once a segment, where ``ring`` says; in a linearised run besides,
+    on the device, the terms of one segment. Work: one more run, without layers. Derivatives: all.
 
     Attributes:
-        codec: Compression of the terms of the segment that is being taken back.
-        ring: Where the terms in the layers and the states go, ``DeviceStorage``, ``HostStorage`` or ``DiskStorage``;
-            its codec compresses the terms in the layers, not the states.
+        codec: Compression of the terms that have been taken back.
+        ring: Where ring and wavefields go, ``DeviceStorage``, ``HostStorage`` or ``DiskStorage``; its codec compresses
+            the ring alone.
         segment: Steps of a segment.
     """
 
@@ -71,32 +78,32 @@ class Reverse(Storage):
                 "Reverse takes back every step, so model_gradient_sampling_interval must be 1; "
                 f"got {interval}. Use Recompute, or store the terms"
             )
-        if not hasattr(equation, "reverse_step"):
+        if not reversible(equation):
             raise ValueError(
-                f"Reverse is not available for {type(equation).__name__}: its wavefields cannot be taken back from "
-                "what is kept of the scalar equation's. Use Recompute, or store the terms"
+                f"Reverse is not available for {type(equation).__name__}, which has no step back in time. Use "
+                "Recompute, or store the terms"
             )
         return self
 
     def chunk_size(self, n_entries, spec, state):
         return even_chunks(n_entries, self.segment)
 
-    # ---- the two histories: terms in the layers, and states; ``state`` is the pair of their fields ----
+    # ---- the two histories: ring and wavefields; ``state`` is the pair of their fields ----
 
     def pack_spec(self, fields: Sequence) -> Spec:
-        """What one entry of the terms in the layers takes."""
+        """What the ring of one step takes."""
         return base.encoded_spec(self.ring.codec, fields)
 
     def pack(self, fields: Sequence[jax.Array]) -> Leaves:
-        """An entry of the terms in the layers."""
+        """The ring of a step, as it is stored."""
         return base.encode(self.ring.codec, fields)
 
     def unpack(self, chunk: Leaves, j, fields: Sequence) -> Leaves:
-        """The terms in the layers of entry ``j``, of the shapes of ``fields``."""
+        """The ring of entry ``j``, of the shapes of ``fields``."""
         return base.decode(self.ring.codec, base.get_entry(chunk, j), fields) if chunk else []
 
     def _tiers(self, size: int) -> tuple[Storage, Storage]:
-        """Where the two go, with a chunk of terms and a state to a transfer."""
+        """Where the two go, with the rings of a segment or its wavefields to a transfer."""
         states = dataclasses.replace(self.ring, codec=Raw())
         if not self.streams:
             return self.ring, states
@@ -127,29 +134,30 @@ class Reverse(Storage):
 
     def footprint(self, n_entries, spec, state):
         kept = [tier.footprint(n, entry, ()) for tier, n, entry in self._parts(n_entries, spec, state)]
-        total = Footprint(*(sum(place) for place in zip(*kept, strict=True)))
-        segment = self.chunk_size(n_entries, spec, state) * entry_bytes(spec)
-        return total._replace(history=total.history + segment, device=total.device + segment)
+        return Footprint(*(sum(place) for place in zip(*kept, strict=True)))
+
+    def rings(self, saved: list[Leaves]) -> Leaves:
+        """The rings of all steps, where they are on the device."""
+        return saved[0] if len(saved) > 1 else []
 
     def put_segment(self, saved: list[Leaves], i, size: int, chunk: Leaves, levels: Leaves) -> list[Leaves]:
-        """Keeps segment ``i``, of segments of ``size`` steps: its terms in the layers, and the state at its end."""
+        """Keeps segment ``i``, of segments of ``size`` steps: its rings, and the wavefields at its end.
+
+        On the device ``chunk`` has the rings of all steps, with those of the segment put in.
+        """
         rings, states = self._tiers(size)
         *ring, kept = saved
         if self.streams:
             ring = [rings.put(r, i, chunk) for r in ring]
             return [*ring, states.put(kept, i, [level[None] for level in levels])]
-        ring = [
-            [lax.dynamic_update_slice_in_dim(a, b, i * size, 0) for a, b in zip(r, chunk, strict=True)] for r in ring
-        ]
-        return [*ring, base.put_entry(kept, levels, i)]
+        return [*(chunk for _ in ring), base.put_entry(kept, levels, i)]
 
     def get_segment(self, saved: list[Leaves], i, size: int, count: int, state: tuple[Spec, Spec], direction: int):
-        """The terms in the layers of the ``count`` steps of segment ``i``, and the state at its end."""
+        """Rings, where those of the ``count`` steps of segment ``i`` begin in them, and the wavefields at its end."""
         rings, states = self._tiers(size)
         layers, levels = state
         *ring, kept = saved
         if self.streams:
             chunk = [x for r in ring for x in rings.get(r, i, chunk_spec(self.pack_spec(layers), count), direction)]
-            return chunk, [x[0] for x in states.get(kept, i, chunk_spec(levels, 1), direction)]
-        chunk = [lax.dynamic_slice_in_dim(a, i * size, count) for r in ring for a in r]
-        return chunk, base.get_entry(kept, jnp.int32(i))
+            return chunk, 0, [x[0] for x in states.get(kept, i, chunk_spec(levels, 1), direction)]
+        return self.rings(saved), i * size, base.get_entry(kept, jnp.int32(i))
