@@ -29,6 +29,18 @@ def nothing_left_to_the_next_file():
 
 def pytest_addoption(parser):
     parser.addoption("--derivative-table", metavar="FILE", help="run all cells of test_policies.py and write the table")
+    parser.addoption("--optimised", action="store_true", help="compile every test's programs as a user's are")
+
+
+def pytest_runtest_setup(item):
+    """Leave out LLVM's optimisations, which take more than half of the tests' time, unless a test is marked.
+
+    What XLA makes of a program stays the same to the last instruction of HLO; rounding and speed differ.
+    """
+    quick = "optimised" not in item.keywords and not item.config.getoption("--optimised")
+    if jax.config.read("jax_disable_most_optimizations") != quick:
+        jax.config.update("jax_disable_most_optimizations", quick)
+        jax.clear_caches()
 
 
 def pytest_collection_modifyitems(config, items):
