@@ -2,13 +2,16 @@
 
 import gc
 import os
+import threading
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from histories import disk, ram
 
 import jaxwave
+from jaxwave.storage.registry import Registry
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -46,6 +49,21 @@ def pytest_runtest_setup(item):
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--derivative-table"):
         items[:] = [item for item in items if "matrix" not in item.keywords]
+
+
+@pytest.fixture
+def registry():
+    """A registry of histories, empty at the end, with its threads gone."""
+    registry = Registry()
+    yield registry
+    registry.clear()
+    assert not [thread for thread in threading.enumerate() if thread.name == "jaxwave-disk"]
+
+
+@pytest.fixture(params=["ram", "disk"])
+def make(request, tmp_path):
+    """Makes the keeper of a history, in RAM or in a file."""
+    return ram() if request.param == "ram" else disk(tmp_path)
 
 
 @pytest.fixture(scope="session")
