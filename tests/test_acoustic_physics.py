@@ -265,6 +265,7 @@ def test_kinds_of_sources_must_be_equally_long():
         jaxwave.acoustic(v, v, **SMALL, sources={"p": (np.ones((1, 1, 9)), place), "x": (np.ones((1, 1, 8)), place)})
 
 
+@pytest.mark.optimised
 def test_survey_pad_uses_part_of_the_models():
     v, rho = layered((30, 40)), layered((30, 40), 1000.0, 2000.0, seed=3)
     survey = dict(

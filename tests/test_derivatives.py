@@ -44,6 +44,7 @@ def misfit(dt, survey):
     return lambda v: 0.5 * jnp.sum((records(dt, survey)(v) - 1e-3) ** 2)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("ndim", SHAPES)
 def test_born_against_differences(ndim, mode, tmp_path):

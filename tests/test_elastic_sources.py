@@ -236,6 +236,7 @@ def test_between_the_cells():
     np.testing.assert_array_equal(exact.source(f), f)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", ["acoustic", "elastic"])
 def test_part_of_a_model_is_the_model_that_was_cut_out(name):
     """With sources and receivers of all kinds: records and derivatives, and going on from the state of a part."""

@@ -50,6 +50,7 @@ PLANAR = [c for c in CASES if c.ndim == 2]
 planar = pytest.mark.parametrize("case", marked(lambda c: c.faces or at_leisure(c), PLANAR), ids=str)
 
 
+@functools.cache
 def model_misfit(case):
     """Half the sum of squares as a function of the models alone; each record counts alike."""
     given = inputs(case)
@@ -61,6 +62,13 @@ def model_misfit(case):
         return sum(jnp.sum((scale[name] * x) ** 2) / 2 for name, x in found.items())
 
     return models, misfit
+
+
+@functools.cache
+def gradient_of(case):
+    """Of that misfit, its history on the device."""
+    models, misfit = model_misfit(case)
+    return jax.grad(misfit)(models)
 
 
 # ---- derivatives ----
@@ -163,8 +171,7 @@ def test_hessian_products_are_symmetric_and_gauss_newton_is_positive(case):
 
 @planar
 def test_storage_modes_give_the_same_gradient(case, tmp_path):
-    models, misfit = model_misfit(case)
-    want = jax.grad(misfit)(models)
+    (models, misfit), want = model_misfit(case), gradient_of(case)
     for mode in ("cpu", "disk", "recompute"):
         got = jax.grad(functools.partial(misfit, storage_mode=mode, storage_path=str(tmp_path)))(models)
         # Another program (chunks of another length), the same sums.
@@ -178,8 +185,7 @@ def test_storage_modes_give_the_same_gradient(case, tmp_path):
 
 @planar
 def test_sampled_and_mapped_gradients(case):
-    models, misfit = model_misfit(case)
-    want = jax.grad(misfit)(models)
+    (models, misfit), want = model_misfit(case), gradient_of(case)
     mapped = jax.jit(jax.vmap(jax.grad(misfit)))(jax.tree.map(lambda x: jnp.stack([x, x]), models))
     # Another program, the same sums.
     reference.assert_close(jax.tree.map(lambda x: x[1], mapped), want, 1e-12)
@@ -208,12 +214,13 @@ def test_only_the_terms_of_differentiated_models_are_kept(case):
     (all_kept,) = saved(jax.jit(jax.grad(misfit)).trace(models).jaxpr.jaxpr)
     assert sum(kept) == 1 and all(all_kept)
     # Whatever is kept, the derivative is the same.
-    reference.assert_close(jax.grad(one)(models[name]), jax.grad(misfit)(models)[name], 1e-12)
+    reference.assert_close(jax.grad(one)(models[name]), gradient_of(case)[name], 1e-12)
 
 
 # ---- the wavefield ----
 
 
+@pytest.mark.optimised
 @most_cases
 def test_continuing_a_run_changes_nothing(case):
     given, half = inputs(case), case.nt // 2
