@@ -25,6 +25,7 @@ def injection(nt, dt):
 # ---- analytic solutions ----
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("ndim", "n", "nt", "dt"),
     [(1, 101, 1000, 2e-4), (2, 51, 800, 2.5e-4), pytest.param(3, 27, 500, 3e-4, marks=pytest.mark.slow)],

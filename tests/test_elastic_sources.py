@@ -78,6 +78,7 @@ def moment_errors(ndim, h, dt, nt, n, away, accuracy=8):
     return errors
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("ndim", "n", "nt", "away"), [(2, 49, 600, (9, -6)), pytest.param(3, 27, 430, (6, 7, -5), marks=pytest.mark.slow)]
 )
@@ -87,6 +88,7 @@ def test_moments_in_a_homogeneous_medium(ndim, n, nt, away):
     assert max(errors) < 4e-3, errors
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_moments_converge():
     # With half the cells and steps, at order 4: better than the second order of the time steps.
