@@ -112,6 +112,7 @@ def test_mistakes_end_in_a_message(model_file, tmp_path, wrong, message, capsys)
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_marmousi_improves(marmousi, tmp_path):
     """A few iterations at low frequencies on a coarse grid already lower misfit and model error."""
