@@ -234,6 +234,7 @@ def test_vmap_keeps_histories_apart(mode, tmp_path):
         assert relative(mapped(models), want) < 1e-12  # the loops are compiled apart
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["cpu", "disk"])
 def test_hundreds_of_gradients_leak_nothing(mode, tmp_path):
@@ -286,6 +287,7 @@ def test_what_is_not_needed_is_not_saved(tmp_path):
 # ---- at the same time ----
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["cpu", "disk"])
 def test_threads(mode, tmp_path):
