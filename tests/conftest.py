@@ -2,13 +2,16 @@
 
 import gc
 import os
+import threading
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from histories import disk, ram
 
 import jaxwave
+from jaxwave.storage.registry import Registry
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -29,11 +32,38 @@ def nothing_left_to_the_next_file():
 
 def pytest_addoption(parser):
     parser.addoption("--derivative-table", metavar="FILE", help="run all cells of test_policies.py and write the table")
+    parser.addoption("--optimised", action="store_true", help="compile every test's programs as a user's are")
+
+
+def pytest_runtest_setup(item):
+    """Leave out LLVM's optimisations, which take more than half of the tests' time, unless a test is marked.
+
+    What XLA makes of a program stays the same to the last instruction of HLO; rounding and speed differ.
+    """
+    quick = "optimised" not in item.keywords and not item.config.getoption("--optimised")
+    if jax.config.read("jax_disable_most_optimizations") != quick:
+        jax.config.update("jax_disable_most_optimizations", quick)
+        jax.clear_caches()
 
 
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--derivative-table"):
         items[:] = [item for item in items if "matrix" not in item.keywords]
+
+
+@pytest.fixture
+def registry():
+    """A registry of histories, empty at the end, with its threads gone."""
+    registry = Registry()
+    yield registry
+    registry.clear()
+    assert not [thread for thread in threading.enumerate() if thread.name == "jaxwave-disk"]
+
+
+@pytest.fixture(params=["ram", "disk"])
+def make(request, tmp_path):
+    """Makes the keeper of a history, in RAM or in a file."""
+    return ram() if request.param == "ram" else disk(tmp_path)
 
 
 @pytest.fixture(scope="session")

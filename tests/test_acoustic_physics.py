@@ -25,6 +25,7 @@ def injection(nt, dt):
 # ---- analytic solutions ----
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("ndim", "n", "nt", "dt"),
     [(1, 101, 1000, 2e-4), (2, 51, 800, 2.5e-4), pytest.param(3, 27, 500, 3e-4, marks=pytest.mark.slow)],
@@ -265,6 +266,7 @@ def test_kinds_of_sources_must_be_equally_long():
         jaxwave.acoustic(v, v, **SMALL, sources={"p": (np.ones((1, 1, 9)), place), "x": (np.ones((1, 1, 8)), place)})
 
 
+@pytest.mark.optimised
 def test_survey_pad_uses_part_of_the_models():
     v, rho = layered((30, 40)), layered((30, 40), 1000.0, 2000.0, seed=3)
     survey = dict(

@@ -31,6 +31,7 @@ def misfit_program(**storage):
     return jax.jit(jax.value_and_grad(loss), compiler_options=compiler_options() or None)
 
 
+@pytest.mark.optimised
 @pytest.mark.slow  # six programs, some five seconds each
 @pytest.mark.parametrize("compression", [False, "int8"])
 @pytest.mark.parametrize("storage", ["device", "cpu", "disk"])
@@ -46,6 +47,7 @@ def test_one_step_of_gradient_descent_lowers_the_misfit(storage, compression, tm
     assert float(after) < 0.999 * float(before)  # 0.4 % down; float32 resolves 1e-5 of the misfit
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_the_footprint_is_what_storage_holds():
     shots, (_, initial) = demo.survey(), demo.models()
@@ -58,6 +60,7 @@ def test_the_footprint_is_what_storage_holds():
     assert size.raw == 4 * 4 * np.prod(Grid(demo.SHAPE, (10.0,) * 3, 4, demo.PML_WIDTH).padded) * demo.NT * 2
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_the_command_reports_what_it_did(capsys, tmp_path):
     assert main(["demo", "--iterations", "1", "--storage", "disk", "--storage-path", str(tmp_path)]) == 0

@@ -20,6 +20,7 @@ def homogeneous(shape):
 # ---- analytic solutions ----
 
 
+@pytest.mark.optimised
 def test_pressure_source_in_a_homogeneous_medium():
     # v = grad(psi) with lap(psi) - psi_tt / alpha^2 = q / (lamb + 2 mu), and p = -(lamb + mu) psi_t / alpha^2 in 2-D.
     h, dt, nt, n = 5.0, 2e-4, 700, 41
@@ -36,6 +37,7 @@ def test_pressure_source_in_a_homogeneous_medium():
         assert largest(x - want) < 3e-3 * largest(want)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(("ndim", "n", "nt"), [(2, 49, 700), pytest.param(3, 33, 450, marks=pytest.mark.slow)])
 def test_force_in_a_homogeneous_medium(ndim, n, nt):
     h, dt, centre, width = 5.0, 3e-4, n // 2, 20
@@ -85,6 +87,7 @@ def test_a_fluid_is_acoustic(accuracy, faces):
 # ---- layers ----
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_small_box_rings_like_free_space():
     h, dt, n, nt, centre = 5.0, 7e-4, 21, 350, 10

@@ -54,6 +54,7 @@ def test_an_inversion_improves_the_model_and_records_itself(model_file, tmp_path
     assert "band to 20 Hz" in said and "stored in device memory" in said
 
 
+@pytest.mark.optimised
 def test_a_killed_inversion_resumes_to_the_same_bits(model_file, tmp_path):
     """The process is killed with no chance to clean up, soon after its first checkpoint appears."""
     unbroken, broken = tmp_path / "unbroken.h5", tmp_path / "broken.h5"
@@ -111,6 +112,7 @@ def test_mistakes_end_in_a_message(model_file, tmp_path, wrong, message, capsys)
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_marmousi_improves(marmousi, tmp_path):
     """A few iterations at low frequencies on a coarse grid already lower misfit and model error."""

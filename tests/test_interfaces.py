@@ -23,6 +23,7 @@ def phase_speed(first, second, distance, near, dt, freq):
     return distance / (distance / near + later)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("accuracy", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_speed_of_the_scholte_wave(accuracy):
     h, dt, nt, shape, top, delay, source = 4.0, 4e-4, 2100, (110, 240), 55, 0.08, 10
@@ -147,6 +148,7 @@ def test_a_flat_border_of_vacuum_is_a_free_face_at_order_2(name):
     reference.assert_close(run(hidden, 0, "pml"), run(cut, rows, "free"), 1e-12)
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 @pytest.mark.parametrize("accuracy", [2, 8])
 def test_topography_is_stable(accuracy):

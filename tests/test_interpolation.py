@@ -260,6 +260,7 @@ def test_dtype_is_that_of_the_amplitudes(dtype):
     assert largest(back - exact) <= (1e-6 if dtype == np.float32 else 0) * largest(exact)  # rounding of 64 terms
 
 
+@pytest.mark.optimised
 def test_under_jit_and_vmap():
     hicks = Hicks(scattered(2, 6), SHAPES[2])
     f = np.random.default_rng(4).standard_normal((3, 2, 6, 8))

@@ -36,6 +36,7 @@ SOLUTIONS = {2: reference.homogeneous_2d, 3: reference.homogeneous_3d}
 N, NT = 56, 760
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_waves_converge_to_the_analytic_solution(ndim):
     rng = np.random.default_rng(5)

@@ -32,6 +32,7 @@ def test_sources_at_one_place_add_up_and_receivers_repeat():
     reference.assert_close(out, want, 1e-13)
 
 
+@pytest.mark.optimised
 def test_ignored_locations_are_absent():
     v, f = layered((15, 17)), np.random.default_rng(3).standard_normal((2, 2, 60))
     skip = [IGNORE_LOCATION] * 2
@@ -96,6 +97,7 @@ def test_no_sources_no_receivers_no_fields():
 # ---- regions of the model ----
 
 
+@pytest.mark.optimised
 def test_survey_pad_equals_the_cropped_model():
     v, f = layered((40, 50)), np.random.default_rng(5).standard_normal((2, 1, 60))
     sources, receivers = np.array([[[12, 20]], [[14, 22]]]), np.array([[[10, 25]], [[15, 18]]])
@@ -119,6 +121,7 @@ def test_survey_pad_equals_the_cropped_model():
     assert bitwise_equal(uneven.receiver_amplitudes, cropped.receiver_amplitudes)
 
 
+@pytest.mark.optimised
 def test_survey_pad_equals_the_whole_model_until_waves_reach_its_edge():
     # A cell is reached at most accuracy/2 = 2 cells per step; 12 cells there and back need 12 steps.
     v, f = layered((60, 60)), np.random.default_rng(6).standard_normal((1, 1, 12))
@@ -145,6 +148,7 @@ def test_survey_pad_skips_ignored_locations():
     assert out.info.region == ((6, 21), (15, 30))
 
 
+@pytest.mark.optimised
 def test_origin_places_initial_wavefields():
     v, rng = layered((30, 40)), np.random.default_rng(7)
     whole = rng.standard_normal((1, 12 + 16, 14 + 16))
@@ -158,6 +162,7 @@ def test_origin_places_initial_wavefields():
     assert bitwise_equal(out.receiver_amplitudes, cropped.receiver_amplitudes)
 
 
+@pytest.mark.optimised
 def test_wavefields_without_layers_are_padded_with_zeros():
     v, u = layered((12, 14)), np.random.default_rng(8).standard_normal((1, 12, 14))
     inner = jaxwave.scalar(v, **SMALL, nt=10, wavefield_0=u)
@@ -168,6 +173,7 @@ def test_wavefields_without_layers_are_padded_with_zeros():
 # ---- continuing a run ----
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("shape", "widths", "accuracy", "first", "nt"),
     [
@@ -197,6 +203,7 @@ def test_two_runs_equal_one_bit_for_bit(shape, widths, accuracy, first, nt):
     assert bitwise_equal(joined, whole.receiver_amplitudes)
 
 
+@pytest.mark.optimised
 def test_initial_wavefields_continue_a_run_without_layers():
     v, f = layered((14, 13)), np.random.default_rng(10).standard_normal((1, 1, 40))
 

@@ -10,6 +10,7 @@ import jaxwave
 # ---- analytic solutions ----
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("ndim", "n", "nt", "dt"),
     [(1, 101, 1200, 2e-4), (2, 61, 1100, 2e-4), (3, 31, 700, 3e-4)],

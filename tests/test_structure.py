@@ -256,12 +256,18 @@ def test_every_pass_over_the_wavefield_runs_on_all_cores(shape):
     assert passes and serial == []
 
 
+@functools.cache
+def device_bytes(shape, **storage):
+    """Of a gradient with 300 steps."""
+    v, misfit = problem(shape, 300, **storage)
+    return compiled(jax.grad(misfit), v).memory_analysis().temp_size_in_bytes
+
+
 @pytest.mark.parametrize("shape", [(120, 130), (30, 32, 34)])
 def test_device_memory_is_the_stored_terms_and_little_more(shape):
-    """At most 30 % more than the history, with 300 steps, state and work space included."""
-    v, misfit = problem(shape, 300)
+    """At most 30 % more than the history, state and work space included."""
     padded = math.prod(Grid(shape, (5.0,) * len(shape), 4, (8,) * 2 * len(shape)).padded)
-    assert compiled(jax.grad(misfit), v).memory_analysis().temp_size_in_bytes <= 1.3 * 300 * 4 * padded
+    assert device_bytes(shape) <= 1.3 * 300 * 4 * padded
 
 
 @pytest.mark.parametrize(("nt", "chunks"), [(64, 32), (100, 50), (31, 31)])
@@ -287,15 +293,9 @@ def test_number_of_callbacks(nt, chunks, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(120, 130), (30, 32, 34)])
 def test_streamed_modes_keep_little_on_the_device(shape, tmp_path):
-    """For 300 steps at most a tenth of what "device" takes: the loops' state and one chunk instead of the history."""
-
-    def device_bytes(mode):
-        v, misfit = problem(shape, 300, storage_mode=mode, storage_path=str(tmp_path))
-        return compiled(jax.grad(misfit), v).memory_analysis().temp_size_in_bytes
-
-    device = device_bytes("device")
-    assert device_bytes("cpu") <= device / 10
-    assert device_bytes("disk") <= device / 10
+    """At most a tenth of what "device" takes: the loops' state and one chunk instead of the history."""
+    assert device_bytes(shape, storage_mode="cpu") <= device_bytes(shape) / 10
+    assert device_bytes(shape, storage_mode="disk", storage_path=str(tmp_path)) <= device_bytes(shape) / 10
 
 
 MEASURE = """
