@@ -24,7 +24,7 @@ Parts = tuple[Any, ...]
 """Something for each term of the equation: a part of a history, a chunk or a term; or None."""
 
 History = Any
-"""Parts, each a list of arrays; or a :class:`Replayed`."""
+"""What later runs read of a run: :class:`Kept` or :class:`Replayed`; both say which coefficients are wanted of it."""
 
 
 def each(function, *parts: Parts) -> Parts:
@@ -62,22 +62,22 @@ class Plan:
     # ---- which terms ----
 
     def wanted(self, coefficients: tuple[bool, ...]) -> Parts:
-        """True for each term that serves one of these coefficients, None for the others."""
-        return tuple(True if coefficients and coefficients[c] else None for c in self.equation.slots)
-
-    def differentiated(self, history: History) -> tuple[bool, ...]:
-        """For each coefficient, whether a history serves its derivative."""
-        if isinstance(history, Replayed):
-            return history.wanted
-        slots = self.equation.slots
-        served = {c for part, c in zip(history, slots, strict=True) if part is not None}
-        return tuple(i in served for i in range(max(slots) + 1))
+        """True for each term to keep for these coefficients, None for the others."""
+        needed = [bool(coefficients) and coefficients[c] for c in self.equation.slots]
+        spared = {i for i, summands in self.equation.sums.items() if all(needed[k] for k in summands)}
+        return tuple(True if needed[i] and i not in spared else None for i in range(len(needed)))
 
     def select(self, history: History, coefficients: tuple[bool, ...]) -> History:
         """The history for these coefficients alone."""
         if isinstance(history, Replayed):
             return dataclasses.replace(history, wanted=coefficients)
-        return each(lambda _, part: part, self.wanted(coefficients), history)
+        wanted = list(self.wanted(coefficients))
+        for i, summands in self.equation.sums.items():
+            if wanted[i] and history.parts[i] is None:
+                for k in summands:
+                    wanted[k] = True
+        parts = (part if want else None for want, part in zip(wanted, history.parts, strict=True))
+        return Kept(tuple(parts), coefficients)
 
     # ---- how time divides ----
 
@@ -94,16 +94,21 @@ class Plan:
 
     def footprint(self, n_steps: int, x: Any) -> base.Footprint:
         """Bytes of the history of all terms."""
-        parts = 1 if self.storage.replays else len(self.equation.slots)
+        parts = 1 if self.storage.replays else self._most_terms
         return base.Footprint(*(parts * n for n in self.storage.footprint(*self.sizes(n_steps, x))))
 
     def sizes(self, n_steps: int, x: Any) -> tuple[int, Spec, Any]:
         """What a policy is told of a run: entries; what is kept of one (of a term, or of all terms where chunks are
         made again); and a state, or the parts of one that the policy keeps.
         """
-        terms = len(self.equation.slots) if self.storage.replays else 1
+        terms = self._most_terms if self.storage.replays else 1
         kept = self._reversed(x) if isinstance(self.storage, Reverse) else specs(jax.tree.leaves(x))
         return n_steps // self.interval, self.entry_spec(x) * terms, kept
+
+    @property
+    def _most_terms(self) -> int:
+        """How many terms are kept where all coefficients are differentiated."""
+        return sum(map(bool, self.wanted((True,) * (max(self.equation.slots) + 1))))
 
     def _reversed(self, x: Any) -> tuple[Spec, Spec]:
         """The ring and the wavefields that steps are taken back with."""
@@ -154,6 +159,20 @@ class AdjointInputs(NamedTuple):
     histories: Any
     data: Any
     state: Any
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["parts"], meta_fields=["wanted"])
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A history that is stored.
+
+    Attributes:
+        parts: What is kept of each term, a list of arrays.
+        wanted: For each coefficient, whether its terms are.
+    """
+
+    parts: Parts
+    wanted: tuple[bool, ...]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["run"], meta_fields=["wanted"])

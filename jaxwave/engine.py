@@ -104,7 +104,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         return (w, tick, gradients, [cursor for *_, cursor in read]), ds
 
     w = equation.adjoint_start(m, operands, cotangent)
-    served = [tuple(needed or None for needed in plan.differentiated(h)) for h in kept]
+    served = [tuple(needed or None for needed in h.wanted) for h in kept]
     gradients = [each(lambda _, zero: zero, needed, equation.gradient_start(m, w)) for needed in served]
     carry = (w, observe.first_tick(), gradients, [keeper.start(h) for h in kept])
     (w, _, gradients, _), ds = over_chunks(chunk_body, carry, data, chunks, interval, True)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxwave import observe
-from jaxwave.chunks import History, Parts, Plan, Replayed, RunInputs, each
+from jaxwave.chunks import History, Kept, Parts, Plan, Replayed, RunInputs, each
 from jaxwave.forward import forward_chunk
 from jaxwave.storage.base import chunk_spec
 from jaxwave.storage.recompute import Recompute
@@ -24,7 +24,7 @@ from jaxwave.storage.reverse import Reverse
 
 def as_history(plan: Plan, inputs: RunInputs, saved: Any, wanted: tuple[bool, ...]) -> History:
     """What other runs read as the history of a run with these ``inputs`` that saved ``saved``."""
-    return Replayed(inputs._replace(state=saved), wanted) if plan.storage.replays else saved
+    return Replayed(inputs._replace(state=saved), wanted) if plan.storage.replays else Kept(saved, wanted)
 
 
 def tokens(history: History) -> list:
@@ -34,7 +34,7 @@ def tokens(history: History) -> list:
             *jax.tree.leaves(history.run.state),
             *(token for other, _ in history.run.pairs for token in tokens(other)),
         ]
-    return [part[0] for part in history if part is not None]
+    return [part[0] for part in history.parts if part is not None]
 
 
 def histories(plan: Plan, n_steps: int, x: Any, direction: int) -> Stored:
@@ -82,7 +82,7 @@ class Stored:
     def read(self, history: History, cursor: Any, i, size: int) -> tuple[Parts, Any]:
         """Chunk ``i``, of ``size`` entries, of each term; and the cursor for the next."""
         spec = chunk_spec(self._plan.entry_spec(self._x), size)
-        return each(lambda part: self._plan.storage.get(part, i, spec, self._direction), history), cursor
+        return each(lambda part: self._plan.storage.get(part, i, spec, self._direction), history.parts), cursor
 
     # ---- for the adjoint loop, which goes through the entries of a chunk from the last to the first ----
 

@@ -26,7 +26,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from jaxwave import dispatch
-from jaxwave.chunks import AdjointInputs, History, Plan, Replayed, RunInputs
+from jaxwave.chunks import AdjointInputs, History, Plan, Replayed, RunInputs, each
 from jaxwave.engine import adjoint_loop, run_loop
 from jaxwave.histories import as_history, tokens
 
@@ -68,10 +68,7 @@ def _split_adjoint(out, inputs: AdjointInputs, plan: Plan):
 
 def _gradients_like(inputs: AdjointInputs, plan: Plan):
     """For each history, the coefficients that it serves and None for the others."""
-    return [
-        tuple(c if kept else None for c, kept in zip(inputs.m, plan.differentiated(h), strict=True))
-        for h in inputs.histories
-    ]
+    return [tuple(c if kept else None for c, kept in zip(inputs.m, h.wanted, strict=True)) for h in inputs.histories]
 
 
 # Symbolic zeros and undefined primals are pytree nodes without leaves; here each stands for an operand.
@@ -200,8 +197,19 @@ def _run_jvp(primals, tangents, *, tree, plan, save):
     data, state, *saved = _bind_run(inputs, plan, wanted if any(wanted) else ())
     history = as_history(plan, inputs, *saved, wanted) if saved else None
     out_dot = _bind_run(_tangent_run(plan, inputs, dots, history), _linearised(plan), save)
-    kept = [saved[0] if plan.storage.replays else plan.select(saved[0], save)] if save else []
+    kept = _kept(plan, inputs, saved[0], save) if save else []
     return _flat(data, state, *kept), _flat(*out_dot)
+
+
+def _kept(plan: Plan, inputs: RunInputs, saved, save: tuple[bool, ...]):
+    """What a run that was to save for these coefficients saved, out of what it saved for more."""
+    if plan.storage.replays:
+        return [saved]
+    wanted = plan.wanted(save)
+    if any(want and part is None for want, part in zip(wanted, saved, strict=True)):
+        # A term is not kept beside those that it is the sum of.
+        return _bind_run(inputs, _unobserved(plan), save)[2:]
+    return [each(lambda _, part: part, wanted, saved)]
 
 
 def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history: History) -> RunInputs:

@@ -153,6 +153,26 @@ def staggered_problem(name, shape, nt, faces, **options):
     return tuple(jnp.full(shape, x, jnp.float32) for x in models), misfit
 
 
+@pytest.mark.parametrize("wanted", [("lamb",), ("mu",), ("lamb", "mu"), ("lamb", "mu", "buoyancy")])
+def test_elastic_gradients_keep_each_term_once(wanted):
+    """div v for lamb alone; both dv_k/dx_k with mu, which makes div v their sum; the shear strain; two forces."""
+    names = ("lamb", "mu", "buoyancy")
+
+    def temporary(nt):
+        models, misfit = staggered_problem("elastic", (40, 48), nt, None)
+        given = dict(zip(names, models, strict=True))
+
+        def of(some):
+            return misfit(tuple((given | some)[name] for name in names))
+
+        compiled = jax.jit(jax.grad(of)).lower({name: given[name] for name in wanted}).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    terms = {("lamb",): 1, ("mu",): 3, ("lamb", "mu"): 3, names: 5}[wanted]
+    entry = 4 * 60 * 80  # layers of 8, a halo of 2, and a last axis of whole vectors
+    assert temporary(300) - temporary(100) == pytest.approx(200 * terms * entry, rel=0.05)
+
+
 @cpu_only
 @pytest.mark.parametrize(
     ("name", "shape", "faces"),

@@ -81,6 +81,7 @@ class AcousticEquation:
     models = MappingProxyType({"v": "positive", "rho": "not negative"})
     memory_names = ("psi", "phi")
     levels = 1
+    sums = MappingProxyType({})
     plain_face = None
 
     # ---- for the front end ----

@@ -46,6 +46,8 @@ class Equation(Protocol):
         levels: Time levels that a wavefield is held at: 2 in a leapfrog of second order, whose levels swap in every
             step; 1 where everything is updated in place.
         slots: For each term, the number of its coefficient.
+        sums: Terms that are the sum of others, by number: one is not kept where all of those are, and is then None
+            among the terms that are handed back.
         plain_face: What a face without a layer is where nothing is asked for: a kind (see ``Grid.kinds``).
     """
 
@@ -55,6 +57,7 @@ class Equation(Protocol):
     memory_names: ClassVar[tuple[str, ...]]
     levels: ClassVar[int]
     slots: tuple[int, ...]
+    sums: Mapping[int, tuple[int, ...]]
     plain_face: ClassVar[str | None]
 
     # ---- for the front end: what a user gives and sees ----

@@ -13,11 +13,12 @@ on along i, and half a time step earlier. Every derivative D has the memory of t
     e_k  = D_k v'_k                   s'_kk = s_kk + L sum(e) + M e_k - q_kk dt
     e_ij = D_j v'_i + D_i v'_j        s'_ij = s_ij + M_ij e_ij - q_ij dt
 
-The terms of the coefficients are g_i for B_i, sum(e) for L, every e_k for M and e_ij for M_ij. Between cells the
-density is the arithmetic mean of its neighbours, and mu the harmonic mean of the four around a point, zero if one of
-them is a fluid (Moczo et al., 2002). Beyond a face the stress is zero. Vacuum has lamb = mu = b = 0 and no mass: beside
-it B is that of half a cell, and between two of its cells zero. So its border is a free surface of any shape, in steps
-of cells (Bohlen and Saenger, 2006; Zeng et al., 2012).
+The terms of the coefficients are g_i for B_i, sum(e) for L, every e_k for M and e_ij for M_ij: 5 arrays a step in 2-D
+and 9 in 3-D where all are differentiated, since sum(e) is not kept beside the e_k. Between cells the density is the
+arithmetic mean of its neighbours, and mu the harmonic mean of the four around a point, zero if one of them is a fluid
+(Moczo et al., 2002). Beyond a face the stress is zero. Vacuum has lamb = mu = b = 0 and no mass: beside it B is that of
+half a cell, and between two of its cells zero. So its border is a free surface of any shape, in steps of cells (Bohlen
+and Saenger, 2006; Zeng et al., 2012).
 
 At a free face the traction vanishes, at a rigid one the velocity. The face is the outer boundary of the last cell: the
 velocity along its normal and the shear stresses across it have a value on it, the normal stresses and the other
@@ -208,6 +209,14 @@ class ElasticEquation:
         n = self.grid.ndim
         return (0, *(1,) * n, *range(2, 2 + len(pairs(n)) + n))
 
+    @property
+    def sums(self) -> dict[int, tuple[int, ...]]:
+        return {0: tuple(range(1, 1 + self.grid.ndim))}
+
+    def _volume(self, terms):
+        """The term of L, from those of M if it was not kept."""
+        return sum(terms[1 : 1 + self.grid.ndim]) if terms[0] is None else terms[0]
+
     def _split(self, m):
         """L, M, the M_ij and the B_i."""
         n = len(pairs(self.grid.ndim))
@@ -290,7 +299,7 @@ class ElasticEquation:
         normal = [stage.add(stage.add(s, lamb * div), mu * ek) for s, ek in zip(normal, e, strict=True)]
         for dm, terms in stage.scatter:
             if dm[0] is not None:
-                normal = [stage.add(s, dm[0] * terms[0]) for s in normal]
+                normal = [stage.add(s, dm[0] * self._volume(terms)) for s in normal]
             if dm[1] is not None:
                 normal = [stage.add(s, dm[1] * terms[1 + k]) for k, s in enumerate(normal)]
         normal = [stage.inject(stage.inject(s, "p"), 2 * name) for s, name in zip(normal, names, strict=True)]
@@ -400,7 +409,7 @@ class ElasticEquation:
         """A gradient with the imaging condition of one step added."""
         n, found = self.grid.ndim, list(gradient)
         if gradient[0] is not None:
-            found[0] = gradient[0] + trace * terms[0]
+            found[0] = gradient[0] + trace * self._volume(terms)
         if gradient[1] is not None:
             found[1] = gradient[1] + sum(s * e for s, e in zip(w.normal, terms[1 : 1 + n], strict=True))
         for k, field in enumerate((*w.shear, *u)):

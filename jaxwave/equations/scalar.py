@@ -70,6 +70,7 @@ class ScalarEquation:
     memory_names = ("psi", "zeta")
     levels = 2
     slots = (0,)
+    sums = MappingProxyType({})
     plain_face = None
 
     # ---- for the front end ----
