@@ -35,7 +35,11 @@ def main() -> int:
     settings = {key: getattr(arguments, key) for key in ("pairs", "repeats", "rounds", "platform")}
     results = empty_results({**settings, "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY")})
     _warn_if_busy(results["machine"])
+    if arguments.resume and arguments.out.exists():
+        results = continued(json.loads(arguments.out.read_text()), results)
     for table, name, measure in _work(arguments, libraries):
+        if name in {part.get("case", part.get("by")) for part in results[table]}:
+            continue
         print(f"{table}: {name}", file=sys.stderr)
         try:
             results[table].append(measure())
@@ -48,6 +52,19 @@ def main() -> int:
     if disagreeing:
         print(f"the libraries differ by more than {tables.LIMIT:.0%} on {', '.join(disagreeing)}", file=sys.stderr)
     return 1 if disagreeing or results["failures"] else 0
+
+
+def continued(earlier: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Results to go on with, without what failed in them.
+
+    Raises:
+        SystemExit: They were measured in another way or on another machine.
+    """
+    for what, keys in (("settings", now["settings"]), ("machine", ("cpu", "cores", "system"))):
+        differing = [key for key in keys if earlier[what].get(key) != now[what][key]]
+        if differing:
+            raise SystemExit(f"cannot go on with these results: their {what} differ in {', '.join(differing)}")
+    return {**earlier, "failures": []}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--platform", choices=("cpu", "cuda"), default="cpu", help="where both run (default cpu)")
     p.add_argument("--peer-python", type=Path, help="a Python that has Deepwave, in place of one made here")
     p.add_argument("--no-peer", action="store_true", help="measure jaxwave alone")
+    p.add_argument("--resume", action="store_true", help="add what is missing in the JSON to what is there")
     p.add_argument(
         "--out",
         type=Path,

@@ -221,6 +221,15 @@ def test_comparison_without_the_peer_writes_json_and_markdown(tmp_path):
 
 
 @pytest.mark.slow
+def test_results_are_continued_under_the_same_conditions(made_up):
+    import compare
+
+    made_up["failures"] = [{"case": "3d-120", "error": "killed"}]
+    assert compare.continued(made_up, compare.empty_results(made_up["settings"])) == {**made_up, "failures": []}
+    with pytest.raises(SystemExit, match="their settings differ in pairs"):
+        compare.continued(made_up, compare.empty_results({**made_up["settings"], "pairs": 7}))
+
+
 def test_gpu_script_checks_measures_and_profiles_on_a_cpu(tmp_path):
     out = tmp_path / "gpu.json"
     _run(BENCHMARKS / "gpu.py", "--platform", "cpu", "--small", "--minutes", 8, "--out", out)
