@@ -220,7 +220,6 @@ def test_comparison_without_the_peer_writes_json_and_markdown(tmp_path):
     assert text.count("3-D, 56 x 56 x 60, 1 shot, 12 steps, order 4") == 2  # once for each task
 
 
-@pytest.mark.slow
 def test_results_are_continued_under_the_same_conditions(made_up):
     import compare
 
@@ -230,6 +229,7 @@ def test_results_are_continued_under_the_same_conditions(made_up):
         compare.continued(made_up, compare.empty_results({**made_up["settings"], "pairs": 7}))
 
 
+@pytest.mark.slow
 def test_gpu_script_checks_measures_and_profiles_on_a_cpu(tmp_path):
     out = tmp_path / "gpu.json"
     _run(BENCHMARKS / "gpu.py", "--platform", "cpu", "--small", "--minutes", 8, "--out", out)
