@@ -196,7 +196,7 @@ def test_a_periodic_model_has_no_first_cell(name, accuracy):
             *moved, (5.0, 6.0), 5e-4, accuracy=accuracy, boundary=["periodic", "periodic", "pml", "rigid"], pml_width=4,
             pml_freq=FREQ, max_vel=2500.0, **survey,
         )  # fmt: skip
-        return [x for key, x in out._asdict().items() if key.startswith("receiver") and x is not None]
+        return [x for key, x in out._asdict().items() if key.startswith("receiver") and x is not None and x.size]
 
     got, want = run(by), run((0, 0))
     assert all(map(largest, want))
