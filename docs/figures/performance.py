@@ -81,7 +81,7 @@ def ratios(results: Results) -> Figure:
     ax.invert_yaxis()
     ax.margins(x=0.1, y=0.01)
     peer, ours = (results["versions"][name]["version"] for name in ("deepwave", "jaxwave"))
-    ax.set_xlabel(f"time of Deepwave {peer} / time of jaxwave {ours} (above 1: jaxwave is faster)")
+    ax.set_xlabel(f"time of Deepwave {peer} / time of jaxwave {ours}")
     _legend_above(figure, ax)
     return figure
 
