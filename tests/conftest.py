@@ -41,8 +41,9 @@ def pytest_runtest_setup(item):
     What XLA makes of a program stays the same to the last instruction of HLO; rounding and speed differ.
     """
     quick = "optimised" not in item.keywords and not item.config.getoption("--optimised")
-    if jax.config.read("jax_disable_most_optimizations") != quick:
-        jax.config.update("jax_disable_most_optimizations", quick)
+    changed = jax.config.read("jax_disable_most_optimizations") != quick
+    jax.config.update("jax_disable_most_optimizations", quick)
+    if changed or "matrix" in item.keywords:  # all cells in one file map more memory than a process may
         jax.clear_caches()
 
 
