@@ -35,6 +35,7 @@ def locations(x: Any) -> Any:
 
 
 def model_shape(model_shape: Any, ndim: int) -> tuple[int, ...]:
+    """Cells of the model along each axis."""
     shape = tuple(validate.whole("model_shape", n, 1) for n in (model_shape if np.ndim(model_shape) else [model_shape]))
     if len(shape) != ndim:
         raise ValueError(
@@ -45,6 +46,7 @@ def model_shape(model_shape: Any, ndim: int) -> tuple[int, ...]:
 
 
 def windows(half_width: Any, beta: Any) -> Windows:
+    """The windows of monopoles and dipoles; ``beta`` None for the best of each."""
     r = validate.whole("half_width", half_width, 1)
     if beta is not None:
         beta = validate.positive("beta", beta)
@@ -82,6 +84,7 @@ def direction(dipole_axis: Any, dipole_direction: Any, shape: tuple[int, ...]) -
 
 
 def offsets(offset: Any, ndim: int) -> tuple[float, ...]:
+    """How far the field's samples lie after the cells of their number, for each axis."""
     values = _each("offset", offset, ndim, "one per axis")
     for x in values:
         if not isinstance(x, numbers.Real) or not math.isfinite(x):
@@ -92,6 +95,7 @@ def offsets(offset: Any, ndim: int) -> tuple[float, ...]:
 def mirrors(
     mirror: Any, planes: Any, offsets: tuple[float, ...], shape: tuple[int, ...]
 ) -> tuple[tuple[Mirror, Mirror], ...]:
+    """The (first, last) mirrors of each axis; a plane that is not given is where the scheme's own face is."""
     what = "first and last face of each axis, slowest axis first"
     signs = _each("mirror", mirror, 2 * len(shape), what)
     given = _each("mirror_plane", planes, 2 * len(shape), what)
@@ -123,6 +127,7 @@ def _each(name: str, x: Any, n: int, what: str) -> list[Any]:
 
 
 def check_reach(value: np.ndarray, bad: np.ndarray, shape: tuple[int, ...], half_width: int) -> None:
+    """Checks that no window reaches out of the model, of the points ``bad`` [shot, point] where one does."""
     if not bad.any():
         return
     shot, point = (int(i) for i in np.argwhere(bad)[0])

@@ -59,6 +59,7 @@ def _entries_first(*arrays: jax.Array) -> tuple[jax.Array, ...]:
 
 @jax.jit
 def collect(rows: Rows, records: jax.Array) -> jax.Array:
+    """Amplitudes [shot, point, time] of points, from records [shot, cell, time] of their cells."""
     shot = np.arange(records.shape[0])[:, None]
     nothing = jnp.zeros((*rows.first.shape[:2], records.shape[2]), records.dtype)
     return _over_entries(lambda total, w, slot: total + w[:, :, None] * records[shot, slot], nothing, rows)
