@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxwave.storage import pages
 from jaxwave.storage.codecs import Codec, Raw
 
 Spec = tuple[jax.ShapeDtypeStruct, ...]
@@ -43,7 +44,7 @@ def chunk_spec(spec: Spec, size: int) -> Spec:
 
 def empty_chunk(spec: Spec, size: int) -> Leaves:
     """An uninitialised chunk (a zeroed one would cost one more pass over the whole store)."""
-    return [lax.empty(s.shape, s.dtype) for s in chunk_spec(spec, size)]
+    return [pages.empty(s.shape, s.dtype) for s in chunk_spec(spec, size)]
 
 
 def put_entry(chunk: Leaves, leaves: Leaves, j) -> Leaves:

@@ -1,0 +1,102 @@
+"""Uninitialised arrays; on a CPU under Linux, large ones in huge pages.
+
+XLA allocates the memory of a program anew in every call, and Linux hands new memory over in pages of 4 KiB, each at its
+first touch: for a stored history, that takes longer than the time loop. Here the system is asked for pages of 2 MiB
+(``madvise``, as NumPy asks for its own large arrays) by a function that XLA calls where such an array begins: a typed
+foreign function (:mod:`jax.ffi`) written in Python. Its structures are those of ``xla/ffi/api/c_api.h``, version 0.3.
+
+Where that is not to be had, arrays are as :func:`jax.lax.empty` makes them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import mmap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+LEAST = 4 << 20
+"""Arrays of fewer bytes are left as they are."""
+
+
+def empty(shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+    """An array whose elements are not set."""
+    nbytes = math.prod(shape) * jnp.dtype(dtype).itemsize
+    if nbytes < LEAST or not _available():
+        return lax.empty(shape, dtype)
+    # Without the side effect, XLA would take two arrays of one shape for the same, and copy it for the second.
+    advised = jax.ffi.ffi_call(_TARGET, jax.ShapeDtypeStruct(shape, dtype), has_side_effect=True)
+    return lax.platform_dependent(
+        cpu=lambda: advised(nbytes=np.int64(nbytes)), default=lambda: lax.empty(shape, dtype)
+    )
+
+
+# ---- the foreign function ----
+
+_TARGET = "jaxwave_huge_pages"
+_VERSION = 0, 3
+_METADATA, _EXECUTE = 1, 3  # XLA_FFI_Extension_Metadata, XLA_FFI_ExecutionStage_EXECUTE
+
+
+def _structure(**fields) -> type[ctypes.Structure]:
+    return type("Structure", (ctypes.Structure,), {"_fields_": [*fields.items()]})
+
+
+_to = ctypes.POINTER
+_head = dict(struct_size=ctypes.c_size_t, extension=ctypes.c_void_p)
+_Version = _structure(**_head, major=ctypes.c_int, minor=ctypes.c_int)
+_Metadata = _structure(struct_size=ctypes.c_size_t, version=_Version, traits=ctypes.c_uint32)
+_Extension = _structure(
+    struct_size=ctypes.c_size_t, type=ctypes.c_int, next=ctypes.c_void_p, metadata=_to(_Metadata)
+)
+_Buffer = _structure(**_head, dtype=ctypes.c_int, data=ctypes.c_void_p)
+_Buffers = _structure(**_head, size=ctypes.c_int64, types=ctypes.c_void_p, items=_to(_to(_Buffer)))
+_Scalar = _structure(dtype=ctypes.c_int, value=_to(ctypes.c_int64))
+_Attributes = _structure(
+    **_head, size=ctypes.c_int64, types=ctypes.c_void_p, names=ctypes.c_void_p, items=_to(_to(_Scalar))
+)
+_Call = _structure(
+    struct_size=ctypes.c_size_t,
+    extension=_to(_Extension),
+    api=ctypes.c_void_p,
+    context=ctypes.c_void_p,
+    stage=ctypes.c_int,
+    arguments=_Buffers,
+    results=_Buffers,
+    attributes=_Attributes,
+)
+
+
+_madvise = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)(("madvise", ctypes.CDLL(None)))
+
+
+@ctypes.CFUNCTYPE(ctypes.c_void_p, _to(_Call))
+def _advise(call):
+    """What XLA calls: to learn the version, and for each array. Returns NULL, for no error."""
+    call = call.contents
+    if call.extension and call.extension.contents.type == _METADATA:
+        version = call.extension.contents.metadata.contents.version
+        version.major, version.minor = _VERSION
+    elif call.stage == _EXECUTE:
+        start = call.results.items[0].contents.data
+        stop = start + call.attributes.items[0].contents.value[0]
+        first, last = -(-start // mmap.PAGESIZE), stop // mmap.PAGESIZE
+        _madvise(first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE, mmap.MADV_HUGEPAGE)
+
+
+@functools.cache
+def _available() -> bool:
+    """Whether XLA knows the function now. (Not at import: an error would keep JAX from its CPU ever after.)"""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return False
+    try:
+        jax.devices("cpu")
+        jax.ffi.register_ffi_target(_TARGET, jax.ffi.pycapsule(_advise), platform="cpu")
+    except RuntimeError:  # JAX was told to do without a CPU; or its interface is no longer that of this file
+        return False
+    return True
