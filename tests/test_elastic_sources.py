@@ -16,7 +16,8 @@ from test_structure import compiled, cpu_only, loop_lines, size_of
 
 import jaxwave
 from jaxwave.boundary import Grid
-from jaxwave.equations.staggered import Derivative, components, tensor
+from jaxwave.equations.derivative import Derivative
+from jaxwave.equations.staggered import components, tensor
 
 planar_and_slow_3d = pytest.mark.parametrize("ndim", [2, pytest.param(3, marks=pytest.mark.slow)])
 

@@ -15,9 +15,9 @@ import jaxwave
 from jaxwave.boundary import Grid
 from jaxwave.embedding import run_inputs
 from jaxwave.equations import closures, points
+from jaxwave.equations.derivative import Derivative
 from jaxwave.equations.elastic import pairs
 from jaxwave.equations.registry import EQUATIONS
-from jaxwave.equations.staggered import Derivative
 from jaxwave.problem import describe
 from jaxwave.stencils import STAGGERED
 

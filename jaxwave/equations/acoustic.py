@@ -47,7 +47,8 @@ import numpy as np
 
 from jaxwave.boundary import Grid, Memory
 from jaxwave.equations import closures, points, staggered
-from jaxwave.equations.staggered import Derivative, Sum, components, unit
+from jaxwave.equations.derivative import Derivative, all_profiles, applied, transposed
+from jaxwave.equations.staggered import Sum, components, unit
 
 Memories = tuple[tuple[jax.Array, ...], ...]
 """For each axis, the memory variables of its layers."""
@@ -125,7 +126,7 @@ class AcousticEquation:
         return scale if kind == "p" else scale / self._gradient[number - 1].weights_at(cells, scale.dtype)
 
     def profiles(self, dt, max_vel, pml_freq, dtype):
-        return staggered.all_profiles(self.grid, dt, max_vel, pml_freq, dtype)
+        return all_profiles(self.grid, dt, max_vel, pml_freq, dtype)
 
     def memory(self) -> tuple[tuple[Memory, ...], ...]:
         ndim = self.grid.ndim
@@ -177,20 +178,16 @@ class AcousticEquation:
     def step(self, m, operands, x, amplitudes, scatter, keep):
         stage, profiles = staggered.stage(self.grid, m[0], operands, amplitudes, scatter, keep), operands["profiles"]
         p, velocities, psi, phi = x
-        terms, after, new_psi, new_phi = [], [], [], []
+        terms, after, new_psi = [], [], []
         for axis, d in enumerate(self._gradient):
             g, memory = d.apply(p, psi[axis], profiles, stage.one)
             v, g = self._accelerate(stage, m, velocities, axis, -g)
             after.append(v)
             terms.append(g)
             new_psi.append(memory)
-        g = 0
-        for axis, d in enumerate(self._divergence):
-            part, memory = d.apply(after[axis], phi[axis], profiles, stage.one)
-            g = g - part
-            new_phi.append(memory)
-        p, g = self._compress(stage, m, p, g)
-        return AcousticState(p, tuple(after), tuple(new_psi), tuple(new_phi)), (g, *terms)
+        divergence, phi = applied(self._divergence, after, phi, profiles, stage.one)
+        p, g = self._compress(stage, m, p, -divergence)
+        return AcousticState(p, tuple(after), tuple(new_psi), phi), (g, *terms)
 
     def _accelerate(self, stage, m, velocities, axis: int, g):
         """One velocity after a step, or before it, and its term."""
@@ -252,7 +249,7 @@ class AcousticEquation:
             for totals, terms in images
         ]
         one, ds = points.after(one, ds, gradients)
-        g, y = staggered.transposed(self._gradient, after, y, profiles, one)
+        g, y = transposed(self._gradient, after, y, profiles, one)
         return AcousticAdjoint(p + stiffness * g, tuple(after), y, tuple(new_z)), ds, gradients
 
     def _adjoint_record(self, m, operands, fields):

@@ -7,7 +7,7 @@ Continuous, with Lame's parameters lamb and mu, the buoyancy b = 1 / rho and s t
 
 Discrete: the normal stresses s_ii lie in the cells, s_ij half a cell on along i and j, both at times t; v_i half a cell
 on along i, and half a time step earlier. Every derivative D has the memory of the absorbing layers
-(:mod:`jaxwave.equations.staggered`). With B_i = b dt, L = lamb dt, M = 2 mu dt, M_ij = mu dt:
+(:mod:`jaxwave.equations.derivative`). With B_i = b dt, L = lamb dt, M = 2 mu dt, M_ij = mu dt:
 
     g_i  = sum over j of D_j s_ij     v'_i  = v_i + B_i (f_i + g_i)
     e_k  = D_k v'_k                   s'_kk = s_kk + L sum(e) + M e_k - q_kk dt
@@ -68,8 +68,9 @@ import numpy as np
 
 from jaxwave.boundary import Grid, Memory
 from jaxwave.equations import closures, multiaxial, points, staggered
+from jaxwave.equations.derivative import Derivative, applied, transposed
 from jaxwave.equations.multiaxial import MultiAxial
-from jaxwave.equations.staggered import Derivative, Sum, components, tensor, unit
+from jaxwave.equations.staggered import Sum, components, tensor, unit
 
 Memories = tuple[tuple[tuple[jax.Array, ...], ...], ...]
 """Memory variables ``[i][j]`` of the layers of axis j: of D_j s_ij or of D_j v_i."""
@@ -261,22 +262,21 @@ class ElasticEquation:
         stage = staggered.stage(self.grid, m[0], operands, amplitudes, scatter, keep)
 
         def force(i):
-            parts = []
-            for j, d in enumerate(self._of_stress(i)):
-                g, psi[i, j] = d.apply(self._stress(x, i, j), x.psi[i][j], profiles, stage.one)
-                parts.append(g)
-            return sum(parts[1:], parts[0])
+            fields = [self._stress(x, i, j) for j in range(n)]
+            total, psi[i] = applied(self._of_stress(i), fields, x.psi[i], profiles, stage.one)
+            return total
 
         def strain(i, j):
-            parts = []
-            for a, b in _both(i, j):
-                e, phi[a, b] = self._of_velocity(a)[b].apply(velocities[a], x.phi[a][b], profiles, stage.one)
-                parts.append(e)
-            return sum(parts[1:], parts[0])
+            pairs = _both(i, j)
+            derivatives, fields = [self._of_velocity(a)[b] for a, b in pairs], [velocities[a] for a, _ in pairs]
+            total, found = applied(derivatives, fields, [x.phi[a][b] for a, b in pairs], profiles, stage.one)
+            phi.update(zip(pairs, found, strict=True))
+            return total
 
         velocities, moved = self._accelerate(stage, m, x.v, force)
         normal, shear, strained = self._load(stage, m, x.normal, x.shear, strain)
-        psi, phi = (tuple(tuple(q[i, j] for j in range(n)) for i in range(n)) for q in (psi, phi))
+        psi = tuple(psi[i] for i in range(n))
+        phi = tuple(tuple(phi[i, j] for j in range(n)) for i in range(n))
         return ElasticState(velocities, normal, shear, psi, phi), (*strained, *moved)
 
     def _accelerate(self, stage, m, velocities, force):
@@ -387,7 +387,7 @@ class ElasticEquation:
         u, z = [], []
         for i, b in enumerate(buoyancy):
             fields = [self._stress(stressed, i, j) for j in range(n)]
-            g, memory = staggered.transposed(self._of_velocity(i), fields, w.z[i], profiles, one)
+            g, memory = transposed(self._of_velocity(i), fields, w.z[i], profiles, one)
             u.append(w.u[i] - b * g)
             z.append(memory)
         ds = self._adjoint_record(m, operands, w, u)
@@ -398,7 +398,7 @@ class ElasticEquation:
             g, y[k, k] = self._of_stress(k)[k].transpose(u[k], w.y[k][k], profiles, one)
             normal.append(s - g)
         for s, (i, j) in zip(w.shear, pairs(n), strict=True):
-            g, (y[i, j], y[j, i]) = staggered.transposed(
+            g, (y[i, j], y[j, i]) = transposed(
                 (self._of_stress(i)[j], self._of_stress(j)[i]), (u[i], u[j]), (w.y[i][j], w.y[j][i]), profiles, one
             )
             shear.append(s - g)

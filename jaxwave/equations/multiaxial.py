@@ -35,8 +35,8 @@ import jax
 
 from jaxwave import stencils
 from jaxwave.boundary import Grid, Memory
-from jaxwave.equations import ring, staggered
-from jaxwave.equations.staggered import Derivative, Layer
+from jaxwave.equations import ring
+from jaxwave.equations.derivative import Derivative, Layer, all_profiles, over
 
 
 class Profiles(NamedTuple):
@@ -136,7 +136,7 @@ class MultiAxial:
     def adjoint_memory(self, cotangents, profiles: Profiles) -> tuple[jax.Array, ...]:
         """As :meth:`Derivative.adjoint_memory`; zero where the derivative has no value, because its transpose looks."""
         own, others = self._split(cotangents)
-        d, scales = self.derivative, (staggered.over(q["a"], q["b"]) for q in self._profiles(profiles))
+        d, scales = self.derivative, (over(q["a"], q["b"]) for q in self._profiles(profiles))
         valued = (stencils.cells(x, d.axis + 1, d.cells.start, d.cells.size) for x in others)
         others = (scale * d.pad(x, d.cells) for scale, x in zip(scales, valued, strict=True))
         return (*d.adjoint_memory(own, profiles.along), *others)
@@ -144,7 +144,7 @@ class MultiAxial:
     def cotangent_memory(self, memory, profiles: Profiles) -> tuple[jax.Array, ...]:
         """As :meth:`Derivative.cotangent_memory`."""
         own, others = self._split(memory)
-        scales = (staggered.over(q["b"], q["a"]) for q in self._profiles(profiles))
+        scales = (over(q["b"], q["a"]) for q in self._profiles(profiles))
         others = (scale * x for scale, x in zip(scales, others, strict=True))
         return (*self.derivative.cotangent_memory(own, profiles.along), *others)
 
@@ -157,5 +157,5 @@ def damped(derivative: Derivative, offset: tuple[int, ...]) -> Derivative | Mult
 def profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype) -> Profiles | tuple:
     """Profiles for what :func:`damped` makes."""
     given = grid, dt, max_vel, pml_freq, dtype
-    along = staggered.all_profiles(*given)
-    return Profiles(along, staggered.all_profiles(*given, grid.mpml_fraction)) if grid.mpml_fraction else along
+    along = all_profiles(*given)
+    return Profiles(along, all_profiles(*given, grid.mpml_fraction)) if grid.mpml_fraction else along
