@@ -25,7 +25,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
-from jaxwave import dispatch
+from jaxwave import dispatch, groups
 from jaxwave.chunks import AdjointInputs, History, Plan, Replayed, RunInputs, each
 from jaxwave.engine import adjoint_loop, run_loop
 from jaxwave.histories import as_history, tokens
@@ -33,7 +33,10 @@ from jaxwave.histories import as_history, tokens
 
 def propagate(inputs: RunInputs, plan: Plan):
     """Runs the equation: records [nt, shot, receiver] and the final state, differentiable in every way."""
-    return _bind_run(inputs, plan, save=())
+    n = groups.count(inputs, plan)
+    if n == 1:
+        return _bind_run(inputs, plan, save=())
+    return groups.join([_bind_run(part, plan, save=()) for part in groups.split(inputs, n)])
 
 
 # ---- binding: pytrees to flat operands and back ----

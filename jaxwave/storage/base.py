@@ -114,12 +114,14 @@ class Storage(abc.ABC):
         stores: Whether gradients for models can be had.
         streams: Whether histories live behind host callbacks. The history is then a *token*, a float that numbers it.
         replays: Whether chunks are made again from saved states rather than kept.
+        divisible: Whether shots may be run in groups, each with a history of its own.
     """
 
     codec: Codec
     stores: bool = True
     streams: bool = False
     replays: bool = False
+    divisible: bool = True
 
     def resolve(self, period: float, interval: int, equation: object) -> Storage:
         """The policy for a run of an equation whose stored steps are ``interval`` steps, ``period`` seconds, apart.

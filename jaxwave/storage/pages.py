@@ -31,9 +31,7 @@ def empty(shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
         return lax.empty(shape, dtype)
     # Without the side effect, XLA would take two arrays of one shape for the same, and copy it for the second.
     advised = jax.ffi.ffi_call(_TARGET, jax.ShapeDtypeStruct(shape, dtype), has_side_effect=True)
-    return lax.platform_dependent(
-        cpu=lambda: advised(nbytes=np.int64(nbytes)), default=lambda: lax.empty(shape, dtype)
-    )
+    return lax.platform_dependent(cpu=lambda: advised(nbytes=np.int64(nbytes)), default=lambda: lax.empty(shape, dtype))
 
 
 # ---- the foreign function ----
@@ -51,9 +49,7 @@ _to = ctypes.POINTER
 _head = dict(struct_size=ctypes.c_size_t, extension=ctypes.c_void_p)
 _Version = _structure(**_head, major=ctypes.c_int, minor=ctypes.c_int)
 _Metadata = _structure(struct_size=ctypes.c_size_t, version=_Version, traits=ctypes.c_uint32)
-_Extension = _structure(
-    struct_size=ctypes.c_size_t, type=ctypes.c_int, next=ctypes.c_void_p, metadata=_to(_Metadata)
-)
+_Extension = _structure(struct_size=ctypes.c_size_t, type=ctypes.c_int, next=ctypes.c_void_p, metadata=_to(_Metadata))
 _Buffer = _structure(**_head, dtype=ctypes.c_int, data=ctypes.c_void_p)
 _Buffers = _structure(**_head, size=ctypes.c_int64, types=ctypes.c_void_p, items=_to(_to(_Buffer)))
 _Scalar = _structure(dtype=ctypes.c_int, value=_to(ctypes.c_int64))
@@ -72,7 +68,9 @@ _Call = _structure(
 )
 
 
-_madvise = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)(("madvise", ctypes.CDLL(None)))
+_madvise = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)(
+    ("madvise", ctypes.CDLL(None))
+)
 
 
 @ctypes.CFUNCTYPE(ctypes.c_void_p, _to(_Call))

@@ -62,6 +62,10 @@ class Recompute(Storage):
     def streams(self) -> bool:
         return self.checkpoints.streams
 
+    @property
+    def divisible(self) -> bool:
+        return self.memory is None  # which is for all shots
+
     # ---- sizes ----
 
     def chunk_size(self, n_entries, spec, state):
