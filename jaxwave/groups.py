@@ -6,6 +6,7 @@ where all wavefields do not fit in the cache and those of fewer shots do, so nev
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def split(inputs: RunInputs, n_groups: int) -> list[RunInputs]:
     """The operands of each group's run."""
     n_shots = inputs.amplitudes.shape[1]
     ends = [n_shots * k // n_groups for k in range(n_groups + 1)]
-    return [_of_shots(inputs, slice(*pair)) for pair in zip(ends, ends[1:], strict=False)]
+    return [_of_shots(inputs, slice(*pair)) for pair in itertools.pairwise(ends)]
 
 
 def _of_shots(inputs: RunInputs, shots: slice) -> RunInputs:

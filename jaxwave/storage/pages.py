@@ -68,9 +68,9 @@ _Call = _structure(
 )
 
 
-_madvise = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)(
-    ("madvise", ctypes.CDLL(None))
-)
+def _madvise(start: int, nbytes: int, advice: int) -> int:
+    """madvise(2)."""
+    return ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(nbytes), advice)
 
 
 @ctypes.CFUNCTYPE(ctypes.c_void_p, _to(_Call))
