@@ -1,4 +1,4 @@
-"""Measures what the surroundings of a CPU run are worth: compiler options, the allocator, host devices; and its memory.
+"""Measures what the surroundings of a CPU run are worth: compiler options, groups, pages, the allocator, host devices; its memory.
 
     python benchmarks/tuning.py
 
@@ -29,7 +29,9 @@ BASE = "as it comes"
 SETTINGS: dict[str, dict[str, str]] = {
     BASE: {},
     "without `jaxwave.compiler_options()`": {"PLAIN": "1"},
-    "huge pages": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
+    "all shots in one group": {"ONE_GROUP": "1"},
+    "histories in small pages": {"SMALL_PAGES": "1"},
+    "huge pages for everything": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
     "freed memory kept": {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)},
     "a host device for each core, shots divided": {},
 }
@@ -40,7 +42,7 @@ WORKING_SETS = (8, 16, 32, 64, 128, 256)  # MiB
 def main() -> None:
     """Runs what the command line asks for."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--cases", nargs="*", choices=CASES, default=("2d-300x8", "3d-120"), metavar="CASE")
+    p.add_argument("--cases", nargs="*", choices=CASES, default=("2d-300x8", "marmousi-size", "3d-120"), metavar="CASE")
     p.add_argument("--rounds", type=int, default=3, help="processes per setting (default 3)")
     p.add_argument("--repeats", type=int, default=5, help="timed runs in each process, after two (default 5)")
     p.add_argument("--out", type=Path, default=OUT)
@@ -95,7 +97,13 @@ def _measure(name: str, setting: str, repeats: int) -> dict[str, float]:
     import jax
 
     import jaxwave
+    from jaxwave import groups
+    from jaxwave.storage import pages
 
+    if "ONE_GROUP" in os.environ:
+        groups.MOST = 1
+    if "SMALL_PAGES" in os.environ:
+        pages.LEAST = sys.maxsize
     options = None if "PLAIN" in os.environ else jaxwave.compiler_options() or None
     misfit, inputs = _misfit(name, spread=_devices(setting))
     functions = {"forward": misfit, "gradient": jax.value_and_grad(misfit)}
@@ -180,7 +188,7 @@ def _markdown(results: dict[str, Any], names: list[str]) -> str:
     sizes = results["bandwidth"]
     rates = report.table(["working set, MiB", *sizes], [["GB/s", *(f"{x / 1e9:.0f}" for x in sizes.values())]])
     return (
-        "How many times faster a setting makes a run (median of the rounds, and their range), "
+        "How many times faster a setting makes a run, below 1 slower (median of the rounds, and their range), "
         f"measured on {results['date']}; {machine['cpu']}, {machine['cores']} threads.\n\n"
         f"{report.table(header, rows)}\n\n"
         "What its memory delivers to an update that reads three arrays and overwrites one, on all cores:\n\n"

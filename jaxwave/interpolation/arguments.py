@@ -27,10 +27,7 @@ def locations(x: Any) -> Any:
         raise ValueError("`locations` must have at least one shot; got none")
     if x.dtype.kind != "f":
         x = x.astype(float if isinstance(x, np.ndarray) else jnp.result_type(float))
-    value = validate.concrete(x)
-    if value is not None and not np.isfinite(value).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
-        raise ValueError(f"`locations` must be finite; got {value[where]} at [shot, point, axis] = {where}")
+    validate.finite("locations", x, "shot, point, axis")
     return x
 
 
@@ -77,10 +74,9 @@ def direction(dipole_axis: Any, dipole_direction: Any, shape: tuple[int, ...]) -
             f"`dipole_direction` must be a vector of {ndim} components, or one for each point, as `locations` of shape "
             f"{shape}; got shape {d.shape}"
         )
-    value = validate.concrete(d)
-    if value is not None and not np.isfinite(value).all():
-        raise ValueError("`dipole_direction` must be finite; got NaN or infinity")
-    return d if d.ndim == 3 else d[None, None, :]
+    d = d if d.ndim == 3 else d[None, None, :]
+    validate.finite("dipole_direction", d, "shot, point, component")
+    return d
 
 
 def offsets(offset: Any, ndim: int) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from jaxwave.validate.survey import inside, positive_around, sources
 from jaxwave.validate.values import (
     callbacks,
     concrete,
+    finite,
     flag,
     fraction,
     mapping,

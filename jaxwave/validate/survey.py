@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxwave.survey import IGNORE_LOCATION, Region, ignored
-from jaxwave.validate.values import concrete, first_true
+from jaxwave.validate.values import concrete, finite, first_true
 
 
 def sources(names: tuple[str, str], amplitudes: jax.Array | None, places: Any | None) -> None:
@@ -25,10 +25,7 @@ def sources(names: tuple[str, str], amplitudes: jax.Array | None, places: Any | 
             f"`{names[0]}` {amplitudes.shape} and `{names[1]}` {places.shape} must agree in shots and sources (their "
             "first two axes)"
         )
-    value = concrete(amplitudes)
-    if value is not None and not np.isfinite(value).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
-        raise ValueError(f"`{names[0]}` must be finite; got {value[where]} at [shot, source, time] = {where}")
+    finite(names[0], amplitudes, "shot, source, time")
 
 
 def inside(name: str, places: Any | None, region: Region, ndim: int) -> None:

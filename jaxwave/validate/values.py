@@ -102,6 +102,14 @@ def is_many(x: Any) -> bool:
     return (isinstance(x, Sequence) and not isinstance(x, str)) or getattr(x, "ndim", 0) > 0
 
 
+def finite(name: str, x: Any, axes: str) -> None:
+    """Checks that an array is finite, if it is known; ``axes`` says what its indices count."""
+    value = concrete(x)
+    if value is not None and not np.isfinite(value).all():
+        where = first_true(~np.isfinite(value))
+        raise ValueError(f"`{name}` must be finite; got {value[where]} at [{axes}] = {where}")
+
+
 def first_true(bad: np.ndarray) -> tuple[int, ...]:
     """Index of the first true value."""
     return tuple(int(i) for i in np.argwhere(bad)[0])
