@@ -1,4 +1,4 @@
-"""Measures what the surroundings of a CPU run are worth: compiler options, groups, pages, the allocator, host devices; its memory.
+"""Measures what compiler options, groups of shots, pages, the allocator and host devices are worth on a CPU; its memory.
 
     python benchmarks/tuning.py
 

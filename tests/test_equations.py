@@ -58,14 +58,14 @@ planar = pytest.mark.parametrize("case", marked(lambda c: c.faces or at_leisure(
 
 
 def discrete(case):
-    """The equation of a case and what the loop is given: coefficients, constants, amplitudes and first state."""
+    """The plan of a case and what the loop is given: coefficients, constants, amplitudes and first state."""
     given, (sources, receivers) = inputs(case), contract.locations(case)
     bound = {**contract.defaults(case), **case.settings, **sources, **receivers, **given}
     with contract.expect_substeps(case):
         problem = describe(case.physics, **bound, grid_spacing=case.spacing, dt=case.dt)
     info = problem.info
     m, operands, _, amplitudes, x = run_inputs(problem.setup, problem.arrays, info.max_vel, info.pml_freq)[0]
-    return problem.plan.equation, m, operands, amplitudes, x
+    return problem.plan, m, operands, amplitudes, x
 
 
 @functools.cache
@@ -121,16 +121,12 @@ def test_dot_product_and_finite_differences(case):
 @cases
 def test_derivatives_equal_those_of_the_step_by_jax(case):
     """The adjoint, the imaging condition and Born, against JAX's own derivatives of a scan of the forward step."""
-    given, (sources, receivers) = inputs(case), contract.locations(case)
-    bound = {**contract.defaults(case), **case.settings, **sources, **receivers, **given}
-    with contract.expect_substeps(case):
-        problem = describe(case.physics, **bound, grid_spacing=case.spacing, dt=case.dt)
-    equation, setup, info = problem.plan.equation, problem.setup, problem.info
-    m, operands, _, amplitudes, x = run_inputs(setup, problem.arrays, info.max_vel, info.pml_freq)[0]
+    plan, m, operands, amplitudes, x = discrete(case)
+    equation = plan.equation
     nothing = (None,) * len(equation.slots)
 
     def ours(m, s, x):
-        return propagate(RunInputs(m, operands, [], s, x), problem.plan)
+        return propagate(RunInputs(m, operands, [], s, x), plan)
 
     def naive(m, s, x):
         def step(x, s):
@@ -235,7 +231,8 @@ def test_sampled_and_mapped_gradients(case):
 @most_cases
 def test_a_step_back_undoes_a_step(case):
     """With sources, faces and layers, and perturbations that scatter off terms; the terms come out as well."""
-    equation, m, operands, amplitudes, x = discrete(case)
+    plan, m, operands, amplitudes, x = discrete(case)
+    equation = plan.equation
     every = (True,) * len(equation.slots)
     fields, memory = equation.unpack(x)
     x = equation.pack(fields, jax.tree.map(jnp.zeros_like, memory))  # then it is as large as the waves make it
