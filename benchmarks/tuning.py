@@ -1,4 +1,4 @@
-"""Measures what compiler options, groups of shots, pages, the allocator and host devices are worth on a CPU; its memory.
+"""Measures what compiler options, groups of shots, pages, allocator and host devices are worth on a CPU; its memory.
 
     python benchmarks/tuning.py
 
