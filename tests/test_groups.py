@@ -88,7 +88,10 @@ def test_each_shot_is_as_it_was(case, numbers, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-13 * np.abs(b).max())
 
 
-MODES = [{"storage_mode": "cpu", "storage_compression": "int8"}, {"storage_mode": Recompute(segments=3)}]
+MODES = [
+    {"storage_compression": "int8"}, {"storage_mode": "cpu"}, {"storage_mode": "disk"},
+    {"storage_mode": Recompute(segments=3)},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("options", MODES, ids=str)

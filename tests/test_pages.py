@@ -101,8 +101,8 @@ def test_every_derivative_is_the_same_with_and_without(every_array, monkeypatch)
 
 
 POLICIES = [
-    {}, {"storage_mode": "cpu", "storage_compression": "int8"}, {"storage_mode": Recompute()},
-    {"storage_mode": Reverse(segment=7)},
+    {}, {"storage_compression": "int8"}, {"storage_mode": "cpu", "storage_compression": "int8"},
+    {"storage_mode": Recompute()}, {"storage_mode": Reverse(segment=7)}, {"model_gradient_sampling_interval": 3},
 ]  # fmt: skip
 
 
