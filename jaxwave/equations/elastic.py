@@ -267,10 +267,10 @@ class ElasticEquation:
             return total
 
         def strain(i, j):
-            pairs = _both(i, j)
-            derivatives, fields = [self._of_velocity(a)[b] for a, b in pairs], [velocities[a] for a, _ in pairs]
-            total, found = applied(derivatives, fields, [x.phi[a][b] for a, b in pairs], profiles, stage.one)
-            phi.update(zip(pairs, found, strict=True))
+            both = _both(i, j)
+            derivatives, fields = [self._of_velocity(a)[b] for a, b in both], [velocities[a] for a, _ in both]
+            total, found = applied(derivatives, fields, [x.phi[a][b] for a, b in both], profiles, stage.one)
+            phi.update(zip(both, found, strict=True))
             return total
 
         velocities, moved = self._accelerate(stage, m, x.v, force)
