@@ -325,8 +325,9 @@ def _batch(primitive):
     return rule
 
 
-def _run_dce(used, eqn):
-    """A run whose history nobody reads does not save it."""
+def _run_dce(used, *rest):
+    """A run whose history nobody reads does not save it. (JAX 0.12 passes which inputs are alive before the equation.)"""
+    eqn = rest[-1]
     if not any(used):
         return [False] * len(eqn.invars), None
     state = jax.tree.unflatten(eqn.params["tree"], eqn.invars).state
