@@ -19,7 +19,7 @@ import compare
 import report
 import runner
 import tables
-from cases import CASES, STANDARD
+from cases import CASES, COMPARED, STANDARD
 
 PROFILED = ("3d-256", "2d-1000x1")
 PEER = "import deepwave, torch; assert torch.cuda.is_available() or {platform!r} == 'cpu'"
@@ -48,7 +48,7 @@ def main() -> int:
     settings = {"pairs": 1 if arguments.small else 5, "repeats": 5, "minutes": arguments.minutes,
                 "platform": arguments.platform, "peer": len(libraries) == 2}  # fmt: skip
     results = {**compare.empty_results(settings), "checks": [], "profile": [], "skipped": []}
-    names = ("small-2d",) if arguments.small else sorted(STANDARD["cuda"], key=lambda x: CASES[x].accuracy)
+    names = ("small-2d",) if arguments.small else arguments.cases
 
     small = ["--small"] if arguments.small else []
     facts = _script(results, SHARE_OF_CHECKS * budget.total, libraries[0], "gpu_checks.py", *small)
@@ -72,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--minutes", type=float, default=8.0, help="time that it may take (default 8)")
     p.add_argument("--platform", choices=("cuda", "cpu"), default="cuda", help="where to run (default cuda)")
+    p.add_argument(
+        "--cases", nargs="+", choices=COMPARED, metavar="CASE", help="problems, in the order of their importance",
+        default=sorted(STANDARD["cuda"], key=lambda x: CASES[x].accuracy),
+    )  # fmt: skip
     p.add_argument("--small", action="store_true", help="tiny cases, only to try the script out")
     p.add_argument("--peer-python", type=Path, help="a Python that has Deepwave (default: this one, if it has)")
     p.add_argument("--out", type=Path, help="JSON to write, with the Markdown beside it (default: results/DEVICE.json)")
