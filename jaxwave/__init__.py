@@ -4,6 +4,7 @@ from jaxwave import grid, inversion, io, resample, storage, wavelets
 from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_product, scalar_born
 from jaxwave.dispatch import compiler_options
 from jaxwave.interpolation import Hicks
+from jaxwave.jax_internals import CompatibilityWarning
 from jaxwave.memory import MemoryEstimate, estimate_memory, plan
 from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
 from jaxwave.observe import CallbackState
@@ -23,6 +24,7 @@ __all__ = [
     "BornResult",
     "BudgetError",
     "CallbackState",
+    "CompatibilityWarning",
     "ElasticResult",
     "ElasticState",
     "Hicks",

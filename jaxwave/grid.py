@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxwave.jax_internals import is_traced
+
 COURANT_NUMBER = 0.6
 """Default Courant number: stable for every accuracy, number of dimensions and kind of grid."""
 
@@ -295,7 +297,7 @@ def peak_frequency(signal: ArrayLike | Sequence[ArrayLike], dt: float, default: 
 
 
 def _values(array: ArrayLike) -> np.ndarray:
-    if isinstance(array, jax.core.Tracer):  # inside jax.jit, stop_gradient would trace a NumPy array too
+    if is_traced(array):  # inside jax.jit, stop_gradient would trace a NumPy array too
         array = jax.lax.stop_gradient(array)
     try:
         return np.asarray(array)

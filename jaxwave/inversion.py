@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxwave.jax_internals import is_traced
+
 
 def gaussian_smooth(
     model: ArrayLike, sigma: float | Sequence[float], grid_spacing: float | Sequence[float] = 1.0
@@ -92,7 +94,7 @@ def lowpass(data: ArrayLike, cutoff: ArrayLike, dt: float, order: int = 4) -> ja
         1457-1473, 1995.
     """
     data = jnp.asarray(data)
-    traced = isinstance(cutoff, jax.core.Tracer)
+    traced = is_traced(cutoff)
     if not dt > 0 or not order > 0 or (not traced and not float(cutoff) > 0):
         raise ValueError(f"`cutoff`={cutoff} Hz, `dt`={dt} s and `order`={order} must be positive")
     nt = data.shape[-1]

@@ -21,14 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
-from jax.interpreters import partial_eval as pe
 
-from jaxwave import dispatch, groups
+from jaxwave import dispatch, groups, jax_internals
 from jaxwave.chunks import AdjointInputs, History, Plan, Replayed, RunInputs, each
 from jaxwave.engine import adjoint_loop, run_loop
 from jaxwave.histories import as_history, tokens
+from jaxwave.jax_internals import instantiate_zeros, is_symbol, is_undefined, is_zero
 
 
 def propagate(inputs: RunInputs, plan: Plan):
@@ -44,7 +42,7 @@ def propagate(inputs: RunInputs, plan: Plan):
 
 def _bind(primitive, inputs, **params):
     leaves, tree = jax.tree.flatten(inputs)
-    return primitive.bind(*leaves, tree=tree, **params)
+    return primitive.bind(*jax_internals.vary_alike(leaves), tree=tree, **params)
 
 
 def _bind_run(inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
@@ -63,7 +61,7 @@ def _bind_adjoint(inputs: AdjointInputs, plan: Plan):
 
 def _split_adjoint(out, inputs: AdjointInputs, plan: Plan):
     """Flat outputs of ``adjoint`` as (list of dm, ds, dx0)."""
-    gradients = jax.tree.structure(_gradients_like(inputs, plan), is_leaf=_is_symbol)
+    gradients = jax.tree.structure(_gradients_like(inputs, plan), is_leaf=is_symbol)
     k = gradients.num_leaves
     dm = jax.tree.unflatten(gradients, out[:k])
     return dm, out[k], jax.tree.unflatten(_structure(inputs.state), out[k + 1 :])
@@ -77,36 +75,28 @@ def _gradients_like(inputs: AdjointInputs, plan: Plan):
 # Symbolic zeros and undefined primals are pytree nodes without leaves; here each stands for an operand.
 
 
-def _is_symbol(x) -> bool:
-    return isinstance(x, (ad.Zero, ad.UndefinedPrimal))
-
-
 def _structure(tree):
-    return jax.tree.structure(tree, is_leaf=_is_symbol)
+    return jax.tree.structure(tree, is_leaf=is_symbol)
 
 
 def _leaves(tree):
-    return jax.tree.leaves(tree, is_leaf=_is_symbol)
+    return jax.tree.leaves(tree, is_leaf=is_symbol)
 
 
 def _flat(*parts):
     return _leaves(parts)
 
 
-def _is_zero(tangent) -> bool:
-    return type(tangent) is ad.Zero
-
-
 def _all_zero(tree) -> bool:
-    return all(_is_zero(leaf) for leaf in _leaves(tree))
+    return all(is_zero(leaf) for leaf in _leaves(tree))
 
 
 def _instantiate(tree):
-    return jax.tree.map(ad.instantiate_zeros, tree, is_leaf=_is_symbol)
+    return jax.tree.map(instantiate_zeros, tree, is_leaf=is_symbol)
 
 
 def _undefined(tree) -> bool:
-    return any(ad.is_undefined_primal(leaf) for leaf in _leaves(tree))
+    return any(is_undefined(leaf) for leaf in _leaves(tree))
 
 
 def _unobserved(plan: Plan) -> Plan:
@@ -150,10 +140,6 @@ def _adjoint_born_flat(owner, *leaves, tree, plan):
 # ---- shapes ----
 
 
-def _avals(tree):
-    return [jax.core.ShapedArray(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
-
-
 def _run_shapes(*leaves, tree, plan, save):
     inputs = jax.tree.unflatten(tree, leaves)
     sample = jax.eval_shape(plan.equation.record, *jax.tree.map(_struct, (inputs.operands, inputs.state)))
@@ -161,7 +147,7 @@ def _run_shapes(*leaves, tree, plan, save):
     out = [jax.ShapeDtypeStruct((n_steps, *sample.shape), sample.dtype), inputs.state]
     if save:
         out.append(plan.history_spec(n_steps, inputs.state, save))
-    return _avals(out)
+    return jax.tree.leaves(out)
 
 
 def _adjoint_shapes(*leaves, tree, plan):
@@ -177,7 +163,7 @@ def _adjoint_out(inputs: AdjointInputs, plan: Plan):
     step = functools.partial(plan.equation.adjoint_step, images=[])
     _, sample, _ = jax.eval_shape(step, *jax.tree.map(_struct, (inputs.m, inputs.operands)), w)
     ds = jax.ShapeDtypeStruct((inputs.data.shape[0], *sample.shape), sample.dtype)
-    return _avals([_gradients_like(inputs, plan), ds, inputs.state])
+    return jax.tree.leaves([_gradients_like(inputs, plan), ds, inputs.state])
 
 
 def _struct(x):
@@ -190,7 +176,7 @@ def _struct(x):
 def _run_jvp(primals, tangents, *, tree, plan, save):
     """d(run) = run of the tangents, scattering each perturbation off the history that it multiplies."""
     inputs, dots = jax.tree.unflatten(tree, primals), jax.tree.unflatten(tree, tangents)
-    perturbed = tuple(not _is_zero(dm) for dm in dots.m)
+    perturbed = tuple(not is_zero(dm) for dm in dots.m)
     if any(perturbed) and not plan.storage.stores:
         raise ValueError(
             'storage_mode="none" keeps no wavefields, so the derivative with respect to a model cannot be computed; '
@@ -218,9 +204,9 @@ def _kept(plan: Plan, inputs: RunInputs, saved, save: tuple[bool, ...]):
 def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history: History) -> RunInputs:
     """The run whose results are the tangents of a run's, given that run's history."""
     pairs = []
-    perturbed = tuple(not _is_zero(dm) for dm in dots.m)
+    perturbed = tuple(not is_zero(dm) for dm in dots.m)
     if any(perturbed):
-        pairs.append((plan.select(history, perturbed), tuple(None if _is_zero(dm) else dm for dm in dots.m)))
+        pairs.append((plan.select(history, perturbed), tuple(None if is_zero(dm) else dm for dm in dots.m)))
     for (other, dm), (other_dot, dm_dot) in zip(inputs.pairs, dots.pairs, strict=True):
         if not _all_zero(dm_dot):
             pairs.append((other, _instantiate(dm_dot)))
@@ -239,11 +225,11 @@ def _tangent_history(plan: Plan, history: History, dot: History) -> History:
 def _run_transpose(cotangents, *leaves, tree, plan, save):
     inputs = jax.tree.unflatten(tree, leaves)
     n = _structure(inputs.state).num_leaves
-    if any(not _is_zero(ct) for ct in cotangents[n + 1 :]) or _undefined([h for h, _ in inputs.pairs]):
+    if any(not is_zero(ct) for ct in cotangents[n + 1 :]) or _undefined([h for h, _ in inputs.pairs]):
         _refuse_history_transpose()
     wanted = [_undefined(dm) for _, dm in inputs.pairs]
     histories = [h for (h, _), want in zip(inputs.pairs, wanted, strict=True) if want]
-    data, *state = (ad.instantiate_zeros(ct) for ct in cotangents[: n + 1])
+    data, *state = (instantiate_zeros(ct) for ct in cotangents[: n + 1])
     state = jax.tree.unflatten(_structure(inputs.state), state)
     gradients, ds, dx = _bind_adjoint(AdjointInputs(inputs.m, inputs.operands, histories, data, state), plan)
     found = iter(gradients)
@@ -277,7 +263,7 @@ def _adjoint_transpose(cotangents, *leaves, tree, plan):
         _refuse_history_transpose()
     dm, ds, dx = _split_adjoint(cotangents, inputs, plan)
     pairs = [(h, _instantiate(g)) for h, g in zip(inputs.histories, dm, strict=True) if not _all_zero(g)]
-    forward = RunInputs(inputs.m, inputs.operands, pairs, ad.instantiate_zeros(ds), _instantiate(dx))
+    forward = RunInputs(inputs.m, inputs.operands, pairs, instantiate_zeros(ds), _instantiate(dx))
     data, state = _bind_run(forward, plan, save=())
     nothing = _nothing((inputs.m, inputs.operands, inputs.histories))
     return _flatten_with_none(AdjointInputs(*nothing, data, state), leaves)
@@ -288,7 +274,7 @@ def _adjoint_born_jvp(primals, tangents, *, tree, plan):
 
 
 def _nothing(tree):
-    return jax.tree.map(lambda _: _NOTHING, tree, is_leaf=_is_symbol)
+    return jax.tree.map(lambda _: _NOTHING, tree, is_leaf=is_symbol)
 
 
 _NOTHING = object()
@@ -297,7 +283,7 @@ _NOTHING = object()
 def _flatten_with_none(tree, leaves):
     """Cotangents for the operands that are undefined, None for the others."""
     flat = jax.tree.leaves(tree)
-    return [ct if ad.is_undefined_primal(x) else None for ct, x in zip(flat, leaves, strict=True)]
+    return [ct if is_undefined(x) else None for ct, x in zip(flat, leaves, strict=True)]
 
 
 # ---- batching and dead code ----
@@ -315,19 +301,15 @@ def _mapped(args, *, primitive, mapped, params):
     return lax.map(one, moving)
 
 
-def _batch(primitive):
-    def rule(args, dims, **params):
-        mapped = tuple(d is not None for d in dims)
-        args = [jnp.moveaxis(a, d, 0) if moves else a for a, d, moves in zip(args, dims, mapped, strict=True)]
-        out = _mapped(args, primitive=primitive, mapped=mapped, params=tuple(params.items()))
-        return out, [0] * len(out)
-
-    return rule
+def _batch(primitive, args, dims, **params):
+    mapped = tuple(d is not None for d in dims)
+    args = [jnp.moveaxis(a, d, 0) if moves else a for a, d, moves in zip(args, dims, mapped, strict=True)]
+    out = _mapped(args, primitive=primitive, mapped=mapped, params=tuple(params.items()))
+    return out, [0] * len(out)
 
 
-def _run_dce(used, *rest):
-    """A run whose history nobody reads does not save it. (JAX 0.12 passes which inputs are alive before the equation.)"""
-    eqn = rest[-1]
+def _run_dce(used, eqn):
+    """A run whose history nobody reads does not save it."""
     if not any(used):
         return [False] * len(eqn.invars), None
     state = jax.tree.unflatten(eqn.params["tree"], eqn.invars).state
@@ -340,18 +322,11 @@ def _run_dce(used, *rest):
 # ---- the primitives ----
 
 
-def _primitive(name, flat, shapes, jvp, transpose):
-    primitive = Primitive(name)
-    primitive.multiple_results = True
-    primitive.def_abstract_eval(shapes)
-    primitive.def_impl(functools.partial(_eager, flat))
-    lowered = functools.partial(flat, np.int32(0))
-    mlir.register_lowering(primitive, mlir.lower_fun(lowered, multiple_results=True))
-    ad.primitive_jvps[primitive] = jvp
-    if transpose:
-        ad.primitive_transposes[primitive] = transpose
-    batching.primitive_batchers[primitive] = _batch(primitive)
-    return primitive
+def _primitive(name, flat, shapes, jvp, transpose, dead_code=None):
+    return jax_internals.primitive(
+        name, shapes, functools.partial(_eager, flat), functools.partial(flat, np.int32(0)), jvp=jvp,
+        transpose=transpose, batch=_batch, dead_code=dead_code,
+    )  # fmt: skip
 
 
 def _eager(flat, *leaves, tree, plan, **static):
@@ -373,7 +348,6 @@ def _tokens(inputs) -> list:
     return [token for h in histories for token in tokens(h)]
 
 
-run_p = _primitive("wave_run", _run_flat, _run_shapes, _run_jvp, _run_transpose)
+run_p = _primitive("wave_run", _run_flat, _run_shapes, _run_jvp, _run_transpose, _run_dce)
 adjoint_p = _primitive("wave_adjoint", _adjoint_flat, _adjoint_shapes, _adjoint_jvp, _adjoint_transpose)
 adjoint_born_p = _primitive("wave_adjoint_born", _adjoint_born_flat, _adjoint_born_shapes, _adjoint_born_jvp, None)
-pe.dce_rules[run_p] = _run_dce

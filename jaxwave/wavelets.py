@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxwave.jax_internals import is_traced
+
 
 def ricker(
     freq: ArrayLike,
@@ -243,7 +245,7 @@ def _time(length: int, dt: ArrayLike, origin: ArrayLike | None, dtype: DTypeLike
 
 
 def _is_traced(*values: ArrayLike) -> bool:
-    return any(isinstance(value, jax.core.Tracer) for value in values)
+    return any(is_traced(value) for value in values)
 
 
 def _check_samples(length: int, dt: ArrayLike) -> None:

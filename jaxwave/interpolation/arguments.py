@@ -6,19 +6,19 @@ import math
 import numbers
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxwave import validate
 from jaxwave.interpolation.sinc import DIPOLE_BETA, MONOPOLE_BETA, Window, Windows
 from jaxwave.interpolation.stencils import Mirror
+from jaxwave.jax_internals import is_traced
 from jaxwave.survey import IGNORE_LOCATION
 
 
 def locations(x: Any) -> Any:
     """Floats [shot, point, axis]: a JAX array, or NumPy where the values are known and not differentiated."""
-    x = x if isinstance(x, jax.core.Tracer) else np.asarray(x)
+    x = x if is_traced(x) else np.asarray(x)
     if x.dtype.kind not in "iuf":
         raise TypeError(f"`locations` must be real numbers; got dtype {x.dtype}")
     if x.ndim != 3 or x.shape[-1] not in (1, 2, 3):
@@ -66,7 +66,7 @@ def direction(dipole_axis: Any, dipole_direction: Any, shape: tuple[int, ...]) -
         return np.eye(ndim)[None, None, dipole_axis]
     if dipole_direction is None:
         return None
-    d = dipole_direction if isinstance(dipole_direction, jax.core.Tracer) else np.asarray(dipole_direction)
+    d = dipole_direction if is_traced(dipole_direction) else np.asarray(dipole_direction)
     if d.dtype.kind not in "iuf":
         raise TypeError(f"`dipole_direction` must be real numbers; got dtype {d.dtype}")
     if d.shape not in {(ndim,), shape}:

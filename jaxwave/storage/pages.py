@@ -20,18 +20,34 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxwave import jax_internals
+
 LEAST = 4 << 20
 """Arrays of fewer bytes are left as they are."""
 
 
 def empty(shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
     """An array whose elements are not set."""
-    nbytes = math.prod(shape) * jnp.dtype(dtype).itemsize
-    if nbytes < LEAST or not _available():
+    spec = jax.ShapeDtypeStruct(shape, dtype)
+    if _bytes(spec) < LEAST or not _available():
         return lax.empty(shape, dtype)
-    # Without the side effect, XLA would take two arrays of one shape for the same, and copy it for the second.
-    advised = jax.ffi.ffi_call(_TARGET, jax.ShapeDtypeStruct(shape, dtype), has_side_effect=True)
-    return lax.platform_dependent(cpu=lambda: advised(nbytes=np.int64(nbytes)), default=lambda: lax.empty(shape, dtype))
+    return _empty_p.bind(spec=spec)[0]
+
+
+def _bytes(spec: jax.ShapeDtypeStruct) -> int:
+    return math.prod(spec.shape) * jnp.dtype(spec.dtype).itemsize
+
+
+def _plain(*, spec):
+    return [lax.empty(spec.shape, spec.dtype)]
+
+
+def _advised(*, spec):
+    return [jax_internals.call_foreign_function(_TARGET, spec, nbytes=np.int64(_bytes(spec)))]
+
+
+# In a program that the compiler divides among devices, the call would keep what it makes on one of them.
+_empty_p = jax_internals.primitive("wave_empty", lambda *, spec: [spec], _plain, _plain, on_platform={"cpu": _advised})
 
 
 # ---- the foreign function ----
@@ -94,7 +110,11 @@ def _available() -> bool:
         return False
     try:
         jax.devices("cpu")
-        jax.ffi.register_ffi_target(_TARGET, jax.ffi.pycapsule(_advise), platform="cpu")
-    except RuntimeError:  # JAX was told to do without a CPU; or its interface is no longer that of this file
+    except RuntimeError:  # JAX was told to do without a CPU
+        return False
+    try:
+        jax_internals.register_foreign_function(_TARGET, _advise, "cpu")
+    except Exception as error:  # the interface is no longer that of this file
+        jax_internals.leave_out("the foreign function for huge pages", "large histories take longer to write", error)
         return False
     return True

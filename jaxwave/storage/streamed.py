@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxwave.jax_internals import host_call
 from jaxwave.storage.base import Footprint, Storage, entry_bytes, even_chunks
-from jaxwave.storage.callback import host_call
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.hdf5 import QUEUE_LENGTH, Hdf5History
 from jaxwave.storage.ram import RamHistory

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
+from jaxwave.jax_internals import is_traced
 from jaxwave.stencils import ACCURACIES
 from jaxwave.validate.values import is_many, positive, whole
 
@@ -23,7 +22,7 @@ def spacing(grid_spacing: Any, ndim: int) -> tuple[float, ...]:
 
 def accuracy(order: Any) -> int:
     """A supported order of the differences."""
-    if isinstance(order, jax.core.Tracer):
+    if is_traced(order):
         raise TypeError("`accuracy` must be a number, not a traced value: it is part of the compiled program")
     if order not in ACCURACIES:
         raise ValueError(f"`accuracy` must be one of {ACCURACIES}; got {order!r}")

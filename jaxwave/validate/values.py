@@ -12,12 +12,14 @@ import jax
 import numpy as np
 from jax import lax
 
+from jaxwave.jax_internals import is_traced
+
 
 def concrete(x: Any) -> np.ndarray | None:
     """The value of an array as NumPy, also while it is being differentiated; None if it is traced."""
-    if isinstance(x, jax.core.Tracer):
+    if is_traced(x):
         x = lax.stop_gradient(x)
-    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+    return None if is_traced(x) else np.asarray(x)
 
 
 def surely_false(flag: Any) -> bool:
@@ -28,7 +30,7 @@ def surely_false(flag: Any) -> bool:
 
 def positive(name: str, x: Any) -> float:
     """A positive, finite number."""
-    if isinstance(x, jax.core.Tracer):
+    if is_traced(x):
         raise TypeError(f"`{name}` must be a number, not a traced value: it is part of the compiled program")
     is_array = isinstance(x, jax.Array | np.ndarray) and x.ndim == 0 and x.dtype.kind in "iuf"
     if isinstance(x, bool) or not (isinstance(x, numbers.Real) or is_array):
