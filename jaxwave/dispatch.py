@@ -16,7 +16,12 @@ import numpy as np
 
 from jaxwave.storage.registry import REGISTRY
 
-CPU_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_copy_insertion_use_region_analysis": True}
+CPU_OPTIONS = {
+    "xla_cpu_prefer_vector_width": 512,
+    "xla_cpu_copy_insertion_use_region_analysis": True,
+    # It makes a loop that it takes to be small one kernel on one core, and since JAX 0.12 small is up to 1 GB a turn.
+    "xla_disable_hlo_passes": "small-while-loop-hoisting",
+}
 
 _owners = itertools.count(1)
 
@@ -26,19 +31,24 @@ def compiler_options() -> dict[str, object]:
     """Compiler options that make the time loops faster on this backend: pass them to your own outermost ``jax.jit``.
 
     They are used without being asked for when a propagator is called eagerly. JAX takes them on the outermost ``jit``
-    only, so a program that you compile yourself must name them. Empty where there are none, or where this version of
-    the compiler does not know them.
+    only, so a program that you compile yourself must name them. Without the ones that this version of the compiler does
+    not know; empty where there are none.
 
     >>> import jax, jaxwave
     >>> step = jax.jit(lambda x: 2 * x, compiler_options=jaxwave.compiler_options())
     """
     if jax.default_backend() != "cpu":
         return {}
+    return {name: value for name, value in CPU_OPTIONS.items() if _known({name: value})}
+
+
+def _known(options: dict[str, object]) -> bool:
+    """Whether the compiler takes these options: one that it does not know makes it refuse a program."""
     try:
-        jax.jit(jnp.negative, compiler_options=CPU_OPTIONS).lower(np.float32(0)).compile()
+        jax.jit(jnp.negative, compiler_options=options).lower(np.float32(0)).compile()
     except jax.errors.JaxRuntimeError:
-        return {}
-    return CPU_OPTIONS
+        return False
+    return True
 
 
 @functools.cache

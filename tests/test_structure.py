@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import jaxwave
+from jaxwave import dispatch
 from jaxwave.boundary import Grid
 from jaxwave.storage import Reverse
 from jaxwave.storage.registry import REGISTRY, Registry
@@ -129,6 +130,38 @@ def test_no_copy_in_the_loops(shape, options, derivative):
     # The smallest slab is thicker than the layer and spans the other axes.
     smallest_slab = 2 * 8 * int(np.prod(sorted(shape)[:-1]))
     assert large_copies(text, smallest_slab) == []
+
+
+def called(hlo):
+    """Lines of the computations that are called whole, each one kernel: those of what XLA takes to be small."""
+    names = re.findall(r" call\(.*to_apply=(%[\w.-]+)", hlo)
+    inside, lines = False, []
+    for line in hlo.splitlines():
+        if line.startswith(("%", "ENTRY")):
+            inside = line.split()[0] in names
+        elif inside:
+            lines.append(line.strip())
+    return lines
+
+
+@cpu_only
+@pytest.mark.parametrize("shape", [(64, 70), (30, 32, 34)])
+def test_loops_use_all_cores(shape):
+    """XLA makes one kernel on one core of a loop that it takes to be small: of these, where nothing prevents it."""
+    v, misfit = problem(shape, 64)
+    text = compiled(misfit, v).as_text()
+    assert any(" while(" in line for line in text.splitlines())
+    assert not any(" while(" in line for line in called(text))
+
+
+@cpu_only
+def test_an_option_that_the_compiler_does_not_know_leaves_the_others(monkeypatch):
+    known = jaxwave.compiler_options()
+    assert known
+    for unknown in ({"xla_cpu_no_such_option": True}, {"xla_cpu_prefer_vector_width": "wide"}):
+        monkeypatch.setattr(dispatch, "CPU_OPTIONS", known | unknown)
+        found = dispatch.compiler_options.__wrapped__()
+        assert found == {name: value for name, value in known.items() if name not in unknown}
 
 
 # Passes over arrays as large as a slab in one time step of the acoustic equation, in 2-D with four layers. Forward: psi
