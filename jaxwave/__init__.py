@@ -9,7 +9,7 @@ from jaxwave.memory import MemoryEstimate, estimate_memory, plan
 from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
 from jaxwave.observe import CallbackState
 from jaxwave.planning import BudgetError, StoragePlan
-from jaxwave.problem import PmlFrequencyWarning, SubstepWarning
+from jaxwave.problem import PmlFrequencyWarning, SpeedWarning, SubstepWarning
 from jaxwave.propagators import acoustic, elastic, scalar
 from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
 from jaxwave.storage import StorageError
@@ -32,6 +32,7 @@ __all__ = [
     "PmlFrequencyWarning",
     "RunInfo",
     "ScalarResult",
+    "SpeedWarning",
     "StorageError",
     "StoragePlan",
     "SubstepWarning",

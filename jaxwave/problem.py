@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -29,6 +30,10 @@ from jaxwave.survey import Region, ignored, survey_region
 
 class SubstepWarning(UserWarning):
     """The time step was divided, because it is above the stability limit."""
+
+
+class SpeedWarning(UserWarning):
+    """``max_vel`` is below the speed that the models need."""
 
 
 class PmlFrequencyWarning(UserWarning):
@@ -63,9 +68,10 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     accuracy = validate.accuracy(a.accuracy)
     region = _region(a, next(iter(models.values())).shape[-ndim:], arrays, widths, kinds)
     validate.room_at_faces(kinds, region.shape, accuracy)
-    max_vel = validate.speed(
-        models, physics.models, a.max_vel, lambda x: physics.largest_speed(x, spacing, accuracy, kinds)
-    )
+    max_vel, needed = validate.speed(
+        models, physics.models, a.max_vel,
+        lambda x, enough: _largest_speed(physics, x, spacing, accuracy, kinds, region, enough),
+    )  # fmt: skip
     inner_dt, step_ratio = grid.substeps(dt, max_vel, spacing)
     for name, places in (("source_locations", sources), ("receiver_locations", receivers)):
         for kind, x in places.items():
@@ -84,6 +90,8 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     arrays["memory"] = _checked_memory(equation, arrays["memory"], n_shots, models)
     pml_freq = _pml_freq(a.pml_freq, amplitudes, sources, dt)
     _tell_substeps(step_ratio, dt, max_vel, spacing)
+    if needed is not None:
+        _tell_speed(physics, models, max_vel, needed, inner_dt, spacing)
 
     setup = Setup(equation, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
     chosen = None
@@ -99,7 +107,20 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
 
 def scalar_speed(v: Any, max_vel: float | None) -> float:
     """The speed that the scalar equation's time step and layers are made for."""
-    return validate.speed({"v": v}, {"v": "positive"}, max_vel, lambda values: float(values["v"].max()))
+    return validate.speed({"v": v}, {"v": "positive"}, max_vel, lambda values, _: float(values["v"].max()))[0]
+
+
+def _largest_speed(physics, values, spacing, accuracy, kinds, region: Region, enough: float) -> float:
+    """The speed that models with known values need, as a whole and in the region, whose edges the layers continue."""
+    found = physics.largest_speed(values, spacing, accuracy, kinds, enough)
+    shape = next(iter(values.values())).shape[-len(spacing) :]
+    if region.shape == shape:
+        return found
+    cut = (..., *(slice(a, b) for a, b in zip(region.start, region.stop, strict=True)))
+    part = {name: x[cut] for name, x in values.items()}
+    if physics.fastest(part) == 0:  # vacuum
+        return found
+    return max(found, physics.largest_speed(part, spacing, accuracy, kinds, max(enough, found)))
 
 
 def _named(name: str, kind: str) -> str:
@@ -256,6 +277,35 @@ def _tell_substeps(step_ratio: int, dt: float, max_vel: float, spacing: Sequence
             "are resampled. Nothing needs to be done unless speed matters: use a smaller dt or a coarser grid then",
             SubstepWarning, stacklevel=4,
         )  # fmt: skip
+
+
+def _tell_speed(physics, models, max_vel: float, needed: float, inner_dt: float, spacing: Sequence[float]) -> None:
+    """Warns of a ``max_vel`` below what the models need, if it matters."""
+    limit, names = grid.cfl_time_step(needed, spacing), ", ".join(f"`{name}`" for name in models)
+    if max_vel * (1 + 1e-6) >= needed:
+        return
+    fastest = physics.fastest({name: validate.concrete(x) for name, x in models.items()})
+    if inner_dt > limit:
+        why = "" if needed <= fastest else f" (more than their largest speed, {fastest:g}, for a contrast of density)"
+        warnings.warn(
+            f"`max_vel`={max_vel:g} is below {_up(needed)}, which {names} need{why}: the loop's time step, "
+            f"{inner_dt:g} s, is above the safe limit of {limit:g} s, and the wavefield may grow without bound. Use "
+            f"max_vel>={_up(needed)}, or leave it out",
+            SpeedWarning, stacklevel=4,
+        )  # fmt: skip
+    elif max_vel * (1 + 1e-6) < fastest:
+        warnings.warn(
+            f"`max_vel`={max_vel:g} is below the largest speed of {names}, {_up(fastest)}: the time step is short "
+            "enough, but the absorbing layers are made for slower waves. Use "
+            f"max_vel>={_up(fastest)}, or leave it out",
+            SpeedWarning, stacklevel=4,
+        )  # fmt: skip
+
+
+def _up(x: float) -> str:
+    """Six digits, rounded up."""
+    digit = 10.0 ** (math.floor(math.log10(x)) - 5)
+    return f"{math.ceil(x / digit - 1e-3) * digit:g}"
 
 
 def _checked_fields(equation: Equation, fields, n_shots: int, of_state: bool):

@@ -46,7 +46,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxwave.boundary import Grid, Memory
-from jaxwave.equations import closures, points, staggered
+from jaxwave.equations import closures, points, stability, staggered
 from jaxwave.equations.derivative import Derivative, all_profiles, applied, transposed
 from jaxwave.equations.staggered import Sum, components, unit
 
@@ -106,14 +106,18 @@ class AcousticEquation:
         return {}
 
     @staticmethod
-    def largest_speed(values, spacing, accuracy, kinds=None) -> float:
-        """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
+    def fastest(values) -> float:
+        return float(np.where(values["rho"] > 0, values["v"], 0).max())
+
+    @staticmethod
+    def largest_speed(values, spacing, accuracy, kinds=None, enough=0.0) -> float:
         ndim = len(spacing)
         v, rho = (x if x.ndim > ndim else x[None] for x in (values["v"], values["rho"]))
         if not rho.any():
             raise ValueError("`rho` is 0 everywhere: there is nothing but vacuum")
-        largest = float(np.where(rho > 0, v, 0).max())
-        return staggered.limiting_speed(largest, rho * v**2, rho, spacing, accuracy, kinds, closures.images)
+        fastest = AcousticEquation.fastest(values)
+        stiffness = np.where(rho > 0, rho * v**2, 0)
+        return stability.limiting_speed(stability.Acoustic, [stiffness], rho, fastest, spacing, accuracy, kinds, enough)
 
     def coefficients(self, models, dt):
         grid, rho = self.grid, jnp.where(models["rho"] > 0, models["rho"], 0)  # no derivative where it is 0

@@ -84,12 +84,17 @@ class Equation(Protocol):
         """
 
     @staticmethod
+    def fastest(values: Mapping[str, np.ndarray]) -> float:
+        """The largest speed of waves in models whose values are known."""
+
+    @staticmethod
     def largest_speed(
         values: Mapping[str, np.ndarray], spacing: Sequence[float], accuracy: int,
-        kinds: Sequence[str | None] | None = None,
+        kinds: Sequence[str | None] | None = None, enough: float = 0.0,
     ) -> float:  # fmt: skip
-        """The speed that the time step and the layers must be made for, of models whose values are known and faces of
-        these kinds (see ``Grid.kinds``).
+        """The speed that the time step must be made for, of models whose values are known and faces of these kinds
+        (see ``Grid.kinds``): the largest, or more where that would allow an unstable step. If it is less than
+        ``enough``, any number between them will do.
         """
 
     def coefficients(self, models: Mapping[str, jax.Array], dt: float) -> Coefficients:

@@ -155,19 +155,6 @@ def weights(accuracy: int, closures: tuple[Closure, Closure], n: int) -> np.ndar
     return _stretched(_to_cells(accuracy, closures, small)[1], n + 1, 1.0)
 
 
-@functools.lru_cache
-def bound(accuracy: int, closures: tuple[Closure, Closure], n: int) -> tuple[np.ndarray, tuple[Patch, ...]]:
-    """For the bound of the largest frequency: S / w at the points, and the patches of |N|. S are the sums of |N|."""
-    small, total = min(n, 2 * accuracy), 2 * float(np.abs(stencils.STAGGERED[accuracy]).sum())
-    with_faces, w = _to_cells(accuracy, closures, small)
-    plain, _ = _to_cells(accuracy, (None, None), small)
-    sums = np.abs(with_faces).sum(0)
-    middle = len(sums) // 2
-    for closure, part in zip(closures, (slice(0, middle), slice(middle, None)), strict=True):
-        sums[part] = total if closure is None else sums[part]
-    return _stretched(sums / w, n + 1, total), _patches(np.abs(with_faces) - np.abs(plain), n - small)
-
-
 def _to_cells(accuracy: int, closures: tuple[Closure, Closure], n: int) -> tuple[np.ndarray, np.ndarray]:
     """N [cell, point] and w [point] of an axis of n cells, n >= ``accuracy`` if there are closures."""
     if "periodic" in closures:

@@ -58,7 +58,6 @@ References:
 from __future__ import annotations
 
 import dataclasses
-import functools
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -67,7 +66,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxwave.boundary import Grid, Memory
-from jaxwave.equations import closures, multiaxial, points, staggered
+from jaxwave.equations import closures, multiaxial, points, stability, staggered
 from jaxwave.equations.derivative import Derivative, applied, transposed
 from jaxwave.equations.multiaxial import MultiAxial
 from jaxwave.equations.staggered import Sum, components, tensor, unit
@@ -132,8 +131,11 @@ class ElasticEquation:
         return {kind: ("mu", axes) for kind, axes in tensor(ndim).items() if axes[0] != axes[1]}
 
     @staticmethod
-    def largest_speed(values, spacing, accuracy, kinds=None) -> float:
-        """The largest speed, or more where the contrast of density needs a smaller time step than that allows."""
+    def fastest(values) -> float:
+        return float(np.sqrt(((values["lamb"] + 2 * values["mu"]) * values["buoyancy"]).max()))
+
+    @staticmethod
+    def largest_speed(values, spacing, accuracy, kinds=None, enough=0.0) -> float:
         ndim = len(spacing)
         lamb, mu, b = (values[k] if values[k].ndim > ndim else values[k][None] for k in ("lamb", "mu", "buoyancy"))
         stiffness, vacuum = lamb + 2 * mu, b == 0
@@ -148,16 +150,18 @@ class ElasticEquation:
             raise ValueError(
                 f"`lamb` + 2 `mu` must be positive, or 0 together with `buoyancy` (vacuum); got {stiffness.min():g}"
             )
-        largest, rho = float(np.sqrt((stiffness * b).max())), points.divide(1, b, np)
-        closed = functools.partial(closures.elastic, normal=True)
-        return staggered.limiting_speed(largest, stiffness, rho, spacing, accuracy, kinds, closed)
+        fastest = ElasticEquation.fastest(values)
+        stiffnesses, rho = (np.maximum(lamb, 0), mu), points.divide(1, b, np)
+        return stability.limiting_speed(
+            stability.Elastic, stiffnesses, rho, fastest, spacing, accuracy, kinds, enough
+        )  # fmt: skip
 
     def coefficients(self, models, dt):
         grid, ndim = self.grid, self.grid.ndim
         b = models["buoyancy"]
         lamb, mu = (jnp.where(b > 0, models[name], 0) for name in ("lamb", "mu"))  # no derivative in vacuum
         between = [
-            (dt * _mu_between(mu, i, j, grid.ends), unit(ndim, i, j), self.zero_faces(self._shear_name(i, j)))
+            (dt * staggered.mu_between(mu, i, j, grid.ends), unit(ndim, i, j), self.zero_faces(self._shear_name(i, j)))
             for i, j in pairs(ndim)
         ]
         shear, buoyancy = (grid.to_padded(*x) for x in between), staggered.buoyancies(self, points.divide(1, b), dt)
@@ -497,30 +501,3 @@ def pairs(ndim: int) -> tuple[tuple[int, int], ...]:
 def _both(i: int, j: int) -> tuple[tuple[int, int], ...]:
     """The derivatives in a strain: of v_a along b for each (a, b)."""
     return ((i, j),) if i == j else ((i, j), (j, i))
-
-
-def _mu_between(mu: jax.Array, i: int, j: int, ends) -> jax.Array:
-    """mu half a cell on along i and j: the harmonic mean of four cells, zero beside a fluid.
-
-    Beyond rigid faces the outermost cells are repeated, beyond periodic ones come those of the other end, and beyond
-    all others mu is zero; ``ends`` are the kinds of each axis's faces.
-    """
-    for axis in (i, j):
-        # Both ends at once where they are periodic, because each is padded with the other.
-        sides = [((1, 1), "wrap")]
-        if "periodic" not in ends[axis]:
-            modes = ["edge" if kind == "rigid" else "constant" for kind in ends[axis]]
-            sides = list(zip(((1, 0), (0, 1)), modes, strict=True))
-        for beyond, mode in sides:
-            mu = jnp.pad(mu, [beyond if a == axis + 1 else (0, 0) for a in range(mu.ndim)], mode=mode)
-
-    def corner(di, dj):
-        cut = [slice(None)] * mu.ndim
-        for axis, d in ((i + 1, di), (j + 1, dj)):
-            cut[axis] = slice(d, d + mu.shape[axis] - 1)
-        return mu[tuple(cut)]
-
-    corners = [corner(di, dj) for di in (0, 1) for dj in (0, 1)]
-    solid = (corners[0] > 0) & (corners[1] > 0) & (corners[2] > 0) & (corners[3] > 0)
-    slowness = sum(1 / jnp.where(solid, c, 1) for c in corners)
-    return jnp.where(solid, 4 / slowness, 0)

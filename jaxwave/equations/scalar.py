@@ -93,8 +93,15 @@ class ScalarEquation:
         return {}
 
     @staticmethod
-    def largest_speed(values, spacing, accuracy, kinds=None) -> float:
+    def fastest(values) -> float:
         return float(values["v"].max())
+
+    @staticmethod
+    def largest_speed(values, spacing, accuracy, kinds=None, enough=0.0) -> float:
+        """The largest frequency of v L v is at most that of L times the largest v, at a face too: L is a part there of
+        that with images.
+        """
+        return ScalarEquation.fastest(values)
 
     def coefficients(self, models, dt):
         return (self.grid.to_padded((models["v"] * dt) ** 2),)

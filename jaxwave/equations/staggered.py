@@ -1,6 +1,4 @@
-"""What equations on a staggered grid share: the updates of a step, forward and back, their coefficients between cells,
-and the bound of the time step.
-"""
+"""What equations on a staggered grid share: the updates of a step, forward and back, and coefficients between cells."""
 
 from __future__ import annotations
 
@@ -13,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave import boundary, stencils
 from jaxwave.boundary import Grid
-from jaxwave.equations import closures, points, ring
+from jaxwave.equations import points, ring
 from jaxwave.equations.derivative import Derivative
-from jaxwave.grid import COURANT_NUMBER, critical_courant_number
 
 
 class Stage(NamedTuple):
@@ -112,6 +108,34 @@ def buoyancy_between(rho, axis: int, ends=(None, None)):
     return points.divide(2, low + high, xp)
 
 
+def mu_between(mu, i: int, j: int, ends):
+    """mu half a cell on along i and j: the harmonic mean of four cells, zero beside a fluid.
+
+    Beyond rigid faces the outermost cells are repeated, beyond periodic ones come those of the other end, and beyond
+    all others mu is zero; ``ends`` are the kinds of each axis's faces.
+    """
+    xp = np if isinstance(mu, np.ndarray) else jnp
+    for axis in (i, j):
+        # Both ends at once where they are periodic, because each is padded with the other.
+        sides = [((1, 1), "wrap")]
+        if "periodic" not in ends[axis]:
+            modes = ["edge" if kind == "rigid" else "constant" for kind in ends[axis]]
+            sides = list(zip(((1, 0), (0, 1)), modes, strict=True))
+        for beyond, mode in sides:
+            mu = xp.pad(mu, [beyond if a == axis + 1 else (0, 0) for a in range(mu.ndim)], mode=mode)
+
+    def corner(di, dj):
+        cut = [slice(None)] * mu.ndim
+        for axis, d in ((i + 1, di), (j + 1, dj)):
+            cut[axis] = slice(d, d + mu.shape[axis] - 1)
+        return mu[tuple(cut)]
+
+    corners = [corner(di, dj) for di in (0, 1) for dj in (0, 1)]
+    solid = (corners[0] > 0) & (corners[1] > 0) & (corners[2] > 0) & (corners[3] > 0)
+    slowness = sum(1 / xp.where(solid, c, 1) for c in corners)
+    return xp.where(solid, 4 / slowness, 0)
+
+
 def components(ndim: int) -> tuple[str, ...]:
     """Names of the axes, from the slowest: the last is always x."""
     return tuple("zyx"[-ndim:])
@@ -149,52 +173,3 @@ def zero_faces(grid: Grid, offset: Sequence[int], zero_at: str) -> tuple[tuple[i
         for side, kind in enumerate(grid.ends[axis])
         if offset[axis] and (kind == zero_at or (kind == "periodic" and side == 0))
     )
-
-
-def effective_speed(stiffness: np.ndarray, buoyancy: list[np.ndarray], spacing, accuracy: int, ends) -> float:
-    """The speed of a homogeneous medium that would limit the time step as this one does, or a little more.
-
-    From a bound of the largest frequency of K N b W^-1 N^T by Cauchy's inequality, exact where the medium is
-    homogeneous, where N are the differences from points to cells with their closures and W the points' weights:
-
-        w^2 <= max over cells i of K_i sum over axes and points j of |N_ij| b_j S_j / w_j,    S_j = sum over i of |N_ij|
-
-    Away from faces S is 2 sum(|c|) / dx, with the stencil's weights c.
-
-    Args:
-        stiffness: K at the cells [model, *cells].
-        buoyancy: For each axis b between the cells, [model, *cells] with one value more along the axis.
-        spacing: Cell size per axis.
-        accuracy: Order of the differences.
-        ends: For each axis the closures of its two faces; where there is none, the medium goes on beyond.
-    """
-    c, total = np.abs(stencils.STAGGERED[accuracy]), 0.0
-    for axis, (b, h, pair) in enumerate(zip(buoyancy, spacing, ends, strict=True)):
-        n, along = stiffness.shape[axis + 1], axis + 1
-        line, patches = closures.bound(accuracy, pair, n)
-        y = np.moveaxis(b, along, -1) * line
-        wide = [
-            np.zeros_like(y[..., :1]) if end else y[..., cut]
-            for end, cut in zip(pair, (slice(1), slice(-1, None)), strict=True)
-        ]
-        r = len(c)
-        wide = np.concatenate([*[wide[0]] * r, y, *[wide[1]] * r], axis=-1)
-        part = sum(w * (wide[..., r + k + 1 : r + k + 1 + n] + wide[..., r - k : r - k + n]) for k, w in enumerate(c))
-        for patch in patches:
-            part[..., patch.rows.start : patch.rows.stop] += (
-                y[..., patch.columns.start : patch.columns.stop] @ patch.matrix.T
-            )
-        total = total + np.moveaxis(part, -1, along) / h**2
-    largest = (2 * c.sum()) ** 2 * sum(1 / h**2 for h in spacing)
-    return float(np.sqrt((stiffness * total).max() / largest))
-
-
-def limiting_speed(largest: float, stiffness, rho, spacing, accuracy: int, kinds, closed) -> float:
-    """The largest speed or, if that would allow an unstable time step, the speed that allows the limit.
-
-    ``kinds`` are those of the faces or None, ``closed`` makes the closures of a pair of them.
-    """
-    ends = boundary.pairs(kinds or (None,) * 2 * len(spacing))
-    buoyancy = [buoyancy_between(rho, axis, pair) for axis, pair in enumerate(ends)]
-    margin = COURANT_NUMBER / critical_courant_number(accuracy, staggered=True)
-    return max(largest, margin * effective_speed(stiffness, buoyancy, spacing, accuracy, tuple(map(closed, ends))))

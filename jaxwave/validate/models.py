@@ -17,19 +17,19 @@ RULES = {
 
 
 def speed(
-    models: Mapping[str, Any], rules: Mapping[str, str], max_vel: float | None, largest: Callable[[Any], float]
-) -> float:
-    """The maximum speed: ``max_vel``, or that of the models if their values are known.
+    models: Mapping[str, Any], rules: Mapping[str, str], max_vel: float | None, largest: Callable[[Any, float], float]
+) -> tuple[float, float | None]:
+    """The maximum speed, ``max_vel`` or what the models need; and what they need, None if their values are not known.
 
     Args:
         models: Arrays by name.
         rules: For each, what its values must be: a key of ``RULES``.
         max_vel: What the user gave.
-        largest: The largest speed of models whose values are known.
+        largest: What models with known values need; if it is less than the second argument it may be anything less.
 
     Raises:
-        ValueError: If a value breaks its rule, if ``max_vel`` is below the models' maximum, or if it is missing while
-            a model is traced.
+        ValueError: If a value breaks its rule, if ``max_vel`` is not positive, or if it is missing while a model is
+            traced.
     """
     if max_vel is not None:
         max_vel = positive("max_vel", max_vel)
@@ -38,23 +38,16 @@ def speed(
         if value is not None:
             _check_values(name, value, rules[name])
     unknown = [name for name, value in values.items() if value is None]
-    if unknown:
-        if max_vel is None:
-            raise ValueError(
-                f"`max_vel` is required where the values of `{unknown[0]}` are not known (under jit, vmap or scan): "
-                "the number of sub-steps and the absorbing layers depend on it. Pass the largest speed that the model "
-                "may reach"
-            )
-        return max_vel
-    high = largest(values)
+    if not unknown:
+        needed = largest(values, max_vel or 0.0)
+        return max_vel or needed, needed
     if max_vel is None:
-        return high
-    if high > max_vel * (1 + 1e-6):
         raise ValueError(
-            f"`max_vel`={max_vel:g} is below the largest speed of {', '.join(f'`{name}`' for name in models)}, "
-            f"{high:g}; the time step chosen for it may be unstable. Use max_vel>={high:g}, or leave it out"
+            f"`max_vel` is required where the values of `{unknown[0]}` are not known (under jit, vmap or scan): "
+            "the number of sub-steps and the absorbing layers depend on it. Pass the largest speed that the model "
+            "may reach"
         )
-    return max_vel
+    return max_vel, None
 
 
 def _check_values(name: str, value: np.ndarray, rule: str) -> None:
