@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxwave import validate
+
 
 def ricker(
     freq: ArrayLike,
@@ -43,7 +45,7 @@ def ricker(
 
     Raises:
         ValueError: If ``freq``, ``length`` or ``dt`` is not positive, or ``freq`` is above the Nyquist frequency.
-        TypeError: If ``length`` is not an int or ``dtype`` is not a floating-point type.
+        TypeError: If ``length`` is not an int, a number is none, or ``dtype`` is not a floating-point type.
 
     Example:
         >>> wavelet = ricker(25.0, 200, 0.004, peak_time=0.06)
@@ -53,6 +55,7 @@ def ricker(
     Reference:
         N. Ricker, "The form and laws of propagation of seismic wavelets", Geophysics 18(1), 10-40, 1953.
     """
+    freq, dt, peak_time = _numbers(freq=freq, dt=dt, peak_time=peak_time)
     _check_samples(length, dt)
     _check_frequency("freq", freq, dt)
     a = (math.pi * freq * _time(length, dt, peak_time, dtype)) ** 2
@@ -91,7 +94,7 @@ def gaussian(
     Raises:
         ValueError: If ``freq``, ``length`` or ``dt`` is not positive, ``freq`` is above the Nyquist frequency, or
             ``order`` is not 0, 1 or 2.
-        TypeError: If ``length`` is not an int or ``dtype`` is not a floating-point type.
+        TypeError: If ``length`` is not an int, a number is none, or ``dtype`` is not a floating-point type.
 
     Example:
         >>> wavelet = gaussian(25.0, 200, 0.004, peak_time=0.06, order=1)
@@ -101,6 +104,7 @@ def gaussian(
     Reference:
         The Gaussian wavelets are the Hermite functions of I. Daubechies, "Ten Lectures on Wavelets", SIAM, 1992.
     """
+    freq, dt, peak_time = _numbers(freq=freq, dt=dt, peak_time=peak_time)
     _check_samples(length, dt)
     _check_frequency("freq", freq, dt)
     x = math.pi * freq * _time(length, dt, peak_time, dtype)
@@ -148,7 +152,7 @@ def ormsby(
     Raises:
         ValueError: If ``length`` or ``dt`` is not positive, the corners do not satisfy ``0 <= f1 < f2 < f3 < f4``, or
             ``f4`` is above the Nyquist frequency.
-        TypeError: If ``length`` is not an int or ``dtype`` is not a floating-point type.
+        TypeError: If ``length`` is not an int, a number is none, or ``dtype`` is not a floating-point type.
 
     Example:
         >>> wavelet = ormsby(5.0, 10.0, 40.0, 60.0, 500, 0.002, peak_time=0.5)
@@ -158,6 +162,7 @@ def ormsby(
     Reference:
         H. Ryan, "Ricker, Ormsby, Klauder, Butterworth - a choice of wavelets", CSEG Recorder 19(7), 1994.
     """
+    f1, f2, f3, f4, dt, peak_time = _numbers(f1=f1, f2=f2, f3=f3, f4=f4, dt=dt, peak_time=peak_time)
     _check_samples(length, dt)
     _check_corners(f1, f2, f3, f4)
     _check_frequency("f4", f4, dt)
@@ -203,13 +208,14 @@ def tone_burst(
     Raises:
         ValueError: If ``freq``, ``cycles``, ``length`` or ``dt`` is not positive, ``freq`` is above the Nyquist
             frequency, the burst does not fit in the record, or ``envelope`` is unknown.
-        TypeError: If ``length`` is not an int or ``dtype`` is not a floating-point type.
+        TypeError: If ``length`` is not an int, a number is none, or ``dtype`` is not a floating-point type.
 
     Example:
         >>> wavelet = tone_burst(1e6, 5, 400, 2e-8, start_time=1e-6)
         >>> bool((wavelet[:50] == 0).all()), bool((wavelet[301:] == 0).all())
         (True, True)
     """
+    freq, cycles, dt, start_time = _numbers(freq=freq, cycles=cycles, dt=dt, start_time=start_time)
     _check_samples(length, dt)
     _check_frequency("freq", freq, dt)
     _check_burst(freq, cycles, length, dt, start_time)
@@ -240,6 +246,11 @@ def _time(length: int, dt: ArrayLike, origin: ArrayLike | None, dtype: DTypeLike
     precision = jnp.promote_types(_float_dtype(dtype), jnp.float32)
     origin = length * dt / 2 if origin is None else origin
     return jnp.arange(length, dtype=precision) * dt - origin
+
+
+def _numbers(**given: ArrayLike | None) -> list[ArrayLike | None]:
+    """Numbers as floats, whose products do not overflow as those of NumPy's small integers; traced ones as they are."""
+    return [x if x is None or _is_traced(x) else validate.number(name, x) for name, x in given.items()]
 
 
 def _is_traced(*values: ArrayLike) -> bool:
@@ -276,7 +287,7 @@ def _check_burst(freq: ArrayLike, cycles: ArrayLike, length: int, dt: ArrayLike,
     if _is_traced(freq, cycles, dt, start_time):
         return
     if not 0 < float(cycles) < math.inf:
-        raise ValueError(f"`cycles`={cycles} must be positive and finite")
+        raise ValueError(f"`cycles`={cycles:g} must be positive and finite")
     end_time, record = float(start_time + cycles / freq), float(length * dt)
     if start_time < 0 or end_time > record:
         raise ValueError(

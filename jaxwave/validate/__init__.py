@@ -1,6 +1,10 @@
 """Every check of what a user passed, and its message: what was wrong, what was got, the limit and the remedy."""
 
 from jaxwave.validate.arrays import (
+    FEWER,
+    RAGGED,
+    amplitudes,
+    array,
     dimensions,
     field_names,
     field_ranks,
@@ -8,7 +12,9 @@ from jaxwave.validate.arrays import (
     least_dimensions,
     locations,
     model_shots,
+    numpy_values,
     real_array,
+    real_arrays,
     same_dtype,
     shots,
     state,
@@ -24,10 +30,12 @@ from jaxwave.validate.values import (
     flag,
     fraction,
     mapping,
+    number,
     once,
     pair,
     path,
     positive,
     surely_false,
     whole,
+    wholes,
 )
