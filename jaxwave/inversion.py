@@ -139,11 +139,13 @@ def l2_misfit(predicted: ArrayLike, observed: ArrayLike) -> jax.Array:
         A. Tarantola, "Inversion of seismic reflection data in the acoustic approximation", Geophysics 49(8), 1259-1266,
         1984.
     """
-    if np.shape(predicted) != np.shape(observed):
-        raise ValueError(f"the predicted record has shape {np.shape(predicted)}, the observed one {np.shape(observed)}")
     predicted, observed = validate.real_arrays(predicted=predicted, observed=observed)
+    if predicted.shape != observed.shape:
+        raise ValueError(f"the predicted record has shape {predicted.shape}, the observed one {observed.shape}")
     if predicted.size == 0:
-        raise ValueError(f"the records are empty, of shape {predicted.shape}, and have no mean; give at least one sample")
+        raise ValueError(
+            f"the records are empty, of shape {predicted.shape}, and have no mean; give at least one sample"
+        )
     return jnp.mean((predicted - observed) ** 2)
 
 
@@ -212,7 +214,7 @@ def correlation(update: ArrayLike, anomaly: ArrayLike) -> float:
 
 
 def _per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[float, ...]:
-    values = np.atleast_1d(np.asarray(validate.array(name, value), float))
+    values = np.atleast_1d(validate.numpy_values(name, value))
     if values.size not in (1, ndim):
         raise ValueError(f"`{name}`={value} must be one number or {ndim}, one per axis of the model")
     return tuple(np.broadcast_to(values, (ndim,)).tolist())

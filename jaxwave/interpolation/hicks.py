@@ -51,8 +51,8 @@ class Hicks:
     raised has weights of NaN. Either way the maps can be differentiated with respect to ``locations``. At a whole
     coordinate, where the window's end makes a small kink, the derivative is the mean of those on the two sides.
 
-    An object is a pytree of its arrays, all with shots first; index it with shots, ``hicks[3]`` or ``hicks[[3, 5]]``, to
-    get some of them.
+    An object is a pytree of its arrays, all with shots first; index it with shots to get some of them, or
+    one, which keeps its axis: ``hicks[[3, 5]]``, ``hicks[3]``.
 
     Args:
         locations: Points [shot, point, axis] in cells of the whole model, as floats: (z, y, x). A point with

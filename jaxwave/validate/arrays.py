@@ -12,7 +12,6 @@ from jax import dtypes
 
 from jaxwave.validate.values import concrete, first_true, is_many
 
-
 RAGGED = "give all its parts the same length"
 FEWER = (
     f"{RAGGED}: fill shots that have fewer than others up, locations with jaxwave.IGNORE_LOCATION in every coordinate "
@@ -91,8 +90,8 @@ def array(name: str, x: Any, fill: str = "value", ragged: str = RAGGED) -> jax.A
     """
     if isinstance(x, jax.Array):
         return x
-    if isinstance(x, list | tuple) and any(map(np.ma.isMaskedArray, x)):
-        x = np.ma.array(x)
+    if isinstance(x, list | tuple) and any(map(np.ma.is_masked, x)):
+        x = np.ma.stack(x)
     if np.ma.is_masked(x):
         where = first_true(np.ma.getmaskarray(x))
         raise ValueError(
@@ -139,8 +138,7 @@ def locations(name: str, x: Any) -> jax.Array | np.ndarray:
         )
     if x.size and not np.issubdtype(x.dtype, np.integer):
         raise TypeError(
-            f"`{name}` must be an integer array of cell numbers, not metres; got dtype {x.dtype}. "
-            f"{_cells(name, x)}"
+            f"`{name}` must be an integer array of cell numbers, not metres; got dtype {x.dtype}. {_cells(name, x)}"
         )
     if x.ndim != 3:
         raise ValueError(f"`{name}` must have shape [shot, point, axis]; got shape {x.shape}")

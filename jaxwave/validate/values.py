@@ -32,7 +32,7 @@ def number(name: str, x: Any) -> float:
     if isinstance(x, jax.core.Tracer):
         raise TypeError(f"`{name}` must be a number, not a traced value: it is part of the compiled program")
     is_array = isinstance(x, jax.Array | np.ndarray) and x.ndim == 0 and x.dtype.kind in "iuf"
-    if isinstance(x, bool) or np.ma.isMaskedArray(x) or not (isinstance(x, numbers.Real) or is_array):
+    if isinstance(x, bool) or np.ma.is_masked(x) or not (isinstance(x, numbers.Real) or is_array):
         raise TypeError(f"`{name}` must be a number; got {x!r}")
     return float(x)
 
@@ -48,7 +48,7 @@ def positive(name: str, x: Any) -> float:
 def whole(name: str, x: Any, least: int) -> int:
     """An integer of at least ``least``, of Python, NumPy or JAX, as Python's."""
     try:
-        n = None if isinstance(x, bool) or np.ma.isMaskedArray(x) else operator.index(x)
+        n = None if isinstance(x, bool) or np.ma.is_masked(x) else operator.index(x)
     except TypeError:  # a traced integer's too
         n = None
     if n is None:
