@@ -47,7 +47,9 @@ def smoothing_matrix(n, width):
 
 
 # Blocks have at most 128 cells: one, one that is full, two, several; windows in one block, over many, beyond the model.
-@pytest.mark.parametrize(("n", "width"), [(1, 2.7), (2, 0.1), (7, 500.0), (128, 2.7), (129, 2.7), (300, 40.0), (300, 500.0)])
+@pytest.mark.parametrize(
+    ("n", "width"), [(1, 2.7), (2, 0.1), (7, 500.0), (128, 2.7), (129, 2.7), (300, 40.0), (300, 500.0)]
+)
 def test_smoothing_is_the_product_with_its_matrix_and_so_is_its_derivative(n, width):
     x, y = np.random.default_rng(0).normal(size=(2, n, 3))
     matrix = smoothing_matrix(n, width)
