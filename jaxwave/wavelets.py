@@ -272,7 +272,7 @@ def _check_frequency(name: str, freq: ArrayLike, dt: ArrayLike) -> None:
     if not _is_traced(dt) and float(freq) > 0.5 / float(dt):
         raise ValueError(
             f"`{name}`={freq:g} Hz is above the Nyquist frequency {0.5 / dt:g} Hz of dt={dt:g} s; "
-            f"use a lower frequency or dt<={0.5 / freq:g}"
+            f"use a lower frequency or dt<={validate.at_most(0.5 / freq)}"
         )
 
 
@@ -289,7 +289,7 @@ def _check_burst(freq: ArrayLike, cycles: ArrayLike, length: int, dt: ArrayLike,
     if not 0 < float(cycles) < math.inf:
         raise ValueError(f"`cycles`={cycles:g} must be positive and finite")
     end_time, record = float(start_time + cycles / freq), float(length * dt)
-    if start_time < 0 or end_time > record:
+    if start_time < 0 or end_time > record * (1 + 1e-12):  # a whole number of samples may be a rounding shorter
         raise ValueError(
             f"the burst from {start_time:g} s to {end_time:g} s does not fit in the record from 0 to {record:g} s; "
             f"use length>={math.ceil(end_time / dt)}, fewer cycles or another start_time"

@@ -175,7 +175,8 @@ def test_a_checkpoint_holds_numbers_of_every_type(tmp_path):
     tree = {
         "adam": optimizer.update(model, optimizer.init(model))[1],
         "int4": jnp.array([1, -2], jnp.int4),
-        "f8": np.arange(3).astype(jnp.float8_e4m3fn), "complex": np.array([1j]), "numbers": [3, 2.5, True, np.float16(2)],
+        "f8": np.arange(3).astype(jnp.float8_e4m3fn), "complex": np.array([1j]),
+        "numbers": [3, 2.5, True, np.float16(2)],
         "none": None, "empty": np.zeros((2, 0)), "scalar": jnp.bfloat16(3),
     }  # fmt: skip
     io.save_checkpoint(tmp_path / "c.h5", tree)

@@ -38,8 +38,10 @@ def _real(name: str, x: Any, fill: str = "value", ragged: str = validate.RAGGED)
     if x.dtype.kind in "iu" or x.size == 0:
         return x.astype(float if isinstance(x, np.ndarray) else jnp.result_type(float))
     if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"`{name}` must be real numbers, float32, float64 or integers; got dtype {x.dtype}. Convert "
-                        f"them, e.g. np.asarray({name}, np.float32)")  # fmt: skip
+        raise TypeError(
+            f"`{name}` must be real numbers, float32, float64 or integers; got dtype {x.dtype}. "
+            f"{validate.conversion(name, x)}"
+        )
     return x
 
 

@@ -5,6 +5,7 @@ from jaxwave.validate.arrays import (
     RAGGED,
     amplitudes,
     array,
+    conversion,
     dimensions,
     field_names,
     field_ranks,
@@ -24,6 +25,8 @@ from jaxwave.validate.grid import accuracy, divides, per_face, region_choice, sp
 from jaxwave.validate.models import RULES, speed
 from jaxwave.validate.survey import inside, positive_around, sources
 from jaxwave.validate.values import (
+    at_least,
+    at_most,
     callbacks,
     concrete,
     finite,

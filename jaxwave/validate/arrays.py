@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import dtypes
 
-from jaxwave.validate.values import concrete, first_true, is_many
+from jaxwave.validate.values import first_true, is_many
 
 RAGGED = "give all its parts the same length"
 FEWER = (
@@ -28,7 +28,7 @@ def real_array(name: str, x: Any, ragged: str = RAGGED) -> jax.Array | np.ndarra
     """
     x = array(name, x, ragged=ragged)
     if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"`{name}` must be a float32 or float64 array; got dtype {x.dtype}. {_conversion(name, x)}")
+        raise TypeError(f"`{name}` must be a float32 or float64 array; got dtype {x.dtype}. {conversion(name, x)}")
     return x if isinstance(x, jax.Array) else np.asarray(x, dtypes.canonicalize_dtype(x.dtype))
 
 
@@ -63,15 +63,14 @@ def numpy_values(name: str, x: Any) -> np.ndarray:
         TypeError: If they are not real, or traced.
         ValueError: As :func:`array`.
     """
-    value = concrete(x) if isinstance(x, jax.core.Tracer) else x
-    if value is None and x is not None:
+    x = array(name, jax.lax.stop_gradient(x) if isinstance(x, jax.core.Tracer) else x)
+    if isinstance(x, jax.core.Tracer):
         raise TypeError(
             f"the values of `{name}` are needed, which are not known inside jax.jit or jax.vmap; compute it outside "
             "and pass it in"
         )
-    x = array(name, value)
     if x.dtype.kind not in "biu" and not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"`{name}` must be real numbers; got dtype {x.dtype}. {_conversion(name, x)}")
+        raise TypeError(f"`{name}` must be real numbers; got dtype {x.dtype}. {conversion(name, x)}")
     return np.asarray(x, float)
 
 
@@ -106,7 +105,7 @@ def array(name: str, x: Any, fill: str = "value", ragged: str = RAGGED) -> jax.A
         raise ValueError(f"`{name}` cannot be made into an array ({error}); {ragged}") from None
 
 
-def _conversion(name: str, x: Any) -> str:
+def conversion(name: str, x: Any) -> str:
     """How to make real numbers of what is none, or of another type."""
     kind = x.dtype.kind
     if kind == "c":

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxwave.validate.values import concrete, first_true, positive
+from jaxwave.validate.values import at_least, concrete, first_true, positive
 
 RULES = {
     "positive": ("positive", lambda x: np.isfinite(x) & (x > 0)),
@@ -53,7 +53,7 @@ def speed(
     if high > max_vel * (1 + 1e-6):
         raise ValueError(
             f"`max_vel`={max_vel:g} is below the largest speed of {', '.join(f'`{name}`' for name in models)}, "
-            f"{high:g}; the time step chosen for it may be unstable. Use max_vel>={high:g}, or leave it out"
+            f"{high:g}; the time step chosen for it may be unstable. Use max_vel>={at_least(high)}, or leave it out"
         )
     return max_vel
 

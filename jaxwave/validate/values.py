@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 import numbers
 import operator
@@ -43,6 +44,16 @@ def positive(name: str, x: Any) -> float:
     if not (math.isfinite(x) and x > 0):
         raise ValueError(f"`{name}` must be positive and finite; got {x:g}")
     return x
+
+
+def at_most(x: float) -> str:
+    """A number of six digits for a message that tells to use no more than ``x``: one that is itself no more."""
+    return f"{decimal.Context(prec=6, rounding=decimal.ROUND_FLOOR).create_decimal_from_float(x):g}"
+
+
+def at_least(x: float) -> str:
+    """The same of no less."""
+    return f"{decimal.Context(prec=6, rounding=decimal.ROUND_CEILING).create_decimal_from_float(x):g}"
 
 
 def whole(name: str, x: Any, least: int) -> int:
