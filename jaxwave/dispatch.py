@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxwave import observe
 from jaxwave.storage.registry import REGISTRY
 
 CPU_OPTIONS = {
@@ -69,20 +70,22 @@ def execute(loop, *args, tokens=(), **static):
         The loop's result and the owner.
 
     Raises:
-        StorageError: Or whatever else the host side of the storage raised.
+        StorageError: Or whatever else the host side of the storage raised, or a callback of the user's.
     """
     owner = next(_owners) % 2**31
     reads = [int(token) for token in tokens if token]
     for number in reads:
         REGISTRY.require(number)
+    plan, raised = static["plan"], []
     try:
-        out = _compiled(loop, tuple(static))(np.int32(owner), *args, **static)
-        if static["plan"].storage.streams:
-            out = jax.block_until_ready(out)
+        with observe.watch(plan.observer) as raised:
+            out = _compiled(loop, tuple(static))(np.int32(owner), *args, **static)
+            if plan.storage.streams or plan.observer:
+                out = jax.block_until_ready(out)
     except BaseException as error:
         REGISTRY.abort(owner)
         errors = (REGISTRY.first_error(n) for n in (owner, *map(REGISTRY.owner_of, reads)))
-        original = next(filter(None, errors), None)
+        original = next(filter(None, (*raised, *errors)), None)
         if original is None or not isinstance(error, Exception):
             raise
         raise original from None

@@ -6,11 +6,10 @@ All functions take and return plain Python numbers and are meant to be called ou
 import math
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxwave.jax_internals import is_traced
+from jaxwave import validate
 
 COURANT_NUMBER = 0.6
 """Default Courant number: stable for every accuracy, number of dimensions and kind of grid."""
@@ -279,8 +278,9 @@ def peak_frequency(signal: ArrayLike | Sequence[ArrayLike], dt: float, default: 
     """
     if dt == 0 or not math.isfinite(dt):
         raise ValueError(f"`dt`={dt} s must be finite and not zero")
-    arrays = [_values(array) for array in (signal if isinstance(signal, list | tuple) else [signal])]
-    arrays = [array for array in arrays if array.size and array.shape[-1] > 1]
+    given = signal if isinstance(signal, list | tuple) and np.ndim(signal[0] if signal else 0) else [signal]
+    arrays = [validate.numpy_values("signal", array) for array in given]
+    arrays = [array for array in arrays if array.size and array.ndim and array.shape[-1] > 1]
     n_time = n_fft = max((array.shape[-1] for array in arrays), default=0)
     energy = _energy_spectrum(arrays, n_fft)
     peak = int(np.argmax(energy)) if np.isfinite(energy).all() else 0
@@ -296,23 +296,11 @@ def peak_frequency(signal: ArrayLike | Sequence[ArrayLike], dt: float, default: 
     return min(float(f"{freq:.3g}"), 0.5 / abs(dt))
 
 
-def _values(array: ArrayLike) -> np.ndarray:
-    if is_traced(array):  # inside jax.jit, stop_gradient would trace a NumPy array too
-        array = jax.lax.stop_gradient(array)
-    try:
-        return np.asarray(array)
-    except jax.errors.TracerArrayConversionError:
-        raise TypeError(
-            "the dominant frequency depends on the values of `signal`, which are not known inside jax.jit or jax.vmap; "
-            "compute it outside and pass it in"
-        ) from None
-
-
 def _energy_spectrum(arrays: list[np.ndarray], n_fft: int) -> np.ndarray:
     """Energy at each frequency, every array normalised to a total of one."""
     total = np.zeros(n_fft // 2 + 1)
     for array in arrays:
-        traces = array.reshape(-1, array.shape[-1]).astype(float)
+        traces = array.reshape(-1, array.shape[-1])
         scale = np.abs(traces).max() or 1.0
         energy = sum(np.abs(np.fft.rfft(trace / scale, n_fft)) ** 2 for trace in traces)
         total += energy / (energy.sum() or 1.0)

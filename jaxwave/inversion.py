@@ -5,6 +5,7 @@ They are plain functions of arrays, made for a loop with optax; `docs/inversion.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.typing import ArrayLike
 
+from jaxwave import validate
 from jaxwave.jax_internals import is_traced
 
 
@@ -30,7 +33,7 @@ def gaussian_smooth(
     face, so that a constant stays what it is. Linear and differentiable.
 
     Args:
-        model: Model [*cells], of any number of dimensions and a floating-point type.
+        model: Model [*cells], of any number of dimensions. Float32 or float64; integers become floats.
         sigma: Standard deviation (metres), one number or one per axis. 0 leaves an axis as it is.
         grid_spacing: Cell size (metres), one number or one per axis. Default 1: ``sigma`` is in cells.
 
@@ -38,7 +41,9 @@ def gaussian_smooth(
         The smoothed model, of the same shape and type.
 
     Raises:
-        ValueError: If ``sigma`` is negative, ``grid_spacing`` is not positive, or their number is not that of the axes.
+        TypeError: If ``model`` is no such array.
+        ValueError: If ``sigma`` is negative or not finite, ``grid_spacing`` is not positive, or their number is not
+            that of the axes; if ``model`` has masked values.
 
     Example:
         >>> import jax.numpy as jnp
@@ -46,15 +51,13 @@ def gaussian_smooth(
         >>> [round(float(v), -1) for v in gaussian_smooth(layers, (100.0, 0.0), 20.0)[44:56:4, 0]]
         [1640.0, 1880.0, 2190.0]
     """
-    model = jnp.asarray(model)
+    (model,) = validate.real_arrays(model=model)
     sigmas, spacings = _per_axis("sigma", sigma, model.ndim), _per_axis("grid_spacing", grid_spacing, model.ndim)
-    if min(sigmas, default=0) < 0 or min(spacings, default=1) <= 0:
+    if not all(0 <= s < math.inf for s in sigmas) or not all(0 < dx < math.inf for dx in spacings):
         raise ValueError(f"`sigma`={sigma} must not be negative, and `grid_spacing`={grid_spacing} must be positive")
     for axis, width in enumerate(s / dx for s, dx in zip(sigmas, spacings, strict=True)):
-        if width > 0:
-            matrix = _smoothing_matrix(model.shape[axis], width).astype(model.dtype)
-            smoothed = jnp.tensordot(matrix, model, (1, axis), precision="highest")
-            model = jnp.moveaxis(smoothed, 0, axis)
+        if width > 0 and model.size:
+            model = _smoothed(model, axis, width)
     return model
 
 
@@ -69,7 +72,7 @@ def lowpass(data: ArrayLike, cutoff: ArrayLike, dt: float, order: int = 4) -> ja
     before and after the record.
 
     Args:
-        data: Records [..., nt].
+        data: Records [..., nt]. Float32 or float64; integers, as an oscilloscope's, become floats.
         cutoff: Frequency at which half of the amplitude is left (Hz). May be traced, so that one program serves all
             bands.
         dt: Time step (seconds).
@@ -79,7 +82,8 @@ def lowpass(data: ArrayLike, cutoff: ArrayLike, dt: float, order: int = 4) -> ja
         The filtered records, of the same shape and type.
 
     Raises:
-        ValueError: If ``cutoff``, ``dt`` or ``order`` is not positive.
+        TypeError: If ``data`` is no such array.
+        ValueError: If ``cutoff``, ``dt`` or ``order`` is not positive, or ``data`` has masked values or no time axis.
 
     Example:
         >>> import jax.numpy as jnp
@@ -93,11 +97,15 @@ def lowpass(data: ArrayLike, cutoff: ArrayLike, dt: float, order: int = 4) -> ja
         C. Bunks, F. M. Saleck, S. Zaleski and G. Chavent, "Multiscale seismic waveform inversion", Geophysics 60(5),
         1457-1473, 1995.
     """
-    data = jnp.asarray(data)
+    (data,) = validate.real_arrays(data=data)
     traced = is_traced(cutoff)
     if not dt > 0 or not order > 0 or (not traced and not float(cutoff) > 0):
         raise ValueError(f"`cutoff`={cutoff} Hz, `dt`={dt} s and `order`={order} must be positive")
+    if data.ndim == 0:
+        raise ValueError("`data` is a number; its last axis must be time: give an array of shape [..., nt]")
     nt = data.shape[-1]
+    if data.size == 0:
+        return data
     frequencies = jnp.asarray(np.fft.rfftfreq(2 * nt, dt), data.dtype)
     response = 1 / (1 + (frequencies / cutoff) ** (2 * order))
     spectrum = jnp.fft.rfft(data, 2 * nt) * response.reshape((1,) * (data.ndim - 1) + (-1,))
@@ -112,14 +120,16 @@ def l2_misfit(predicted: ArrayLike, observed: ArrayLike) -> jax.Array:
         misfit = mean (predicted - observed)^2
 
     Args:
-        predicted: Records of any shape, e.g. [shot, receiver, nt].
+        predicted: Records of any shape, e.g. [shot, receiver, nt]. Float32 or float64; integers become floats.
         observed: Records of the same shape.
 
     Returns:
         The misfit, a scalar.
 
     Raises:
-        ValueError: If the shapes differ (broadcasting would hide a mistake).
+        TypeError: If a record is no such array.
+        ValueError: If the shapes differ (broadcasting would hide a mistake), if the records are empty, or if one has
+            masked values.
 
     Example:
         >>> import jax.numpy as jnp
@@ -130,9 +140,14 @@ def l2_misfit(predicted: ArrayLike, observed: ArrayLike) -> jax.Array:
         A. Tarantola, "Inversion of seismic reflection data in the acoustic approximation", Geophysics 49(8), 1259-1266,
         1984.
     """
-    if np.shape(predicted) != np.shape(observed):
-        raise ValueError(f"the predicted record has shape {np.shape(predicted)}, the observed one {np.shape(observed)}")
-    return jnp.mean((jnp.asarray(predicted) - jnp.asarray(observed)) ** 2)
+    predicted, observed = validate.real_arrays(predicted=predicted, observed=observed)
+    if predicted.shape != observed.shape:
+        raise ValueError(f"the predicted record has shape {predicted.shape}, the observed one {observed.shape}")
+    if predicted.size == 0:
+        raise ValueError(
+            f"the records are empty, of shape {predicted.shape}, and have no mean; give at least one sample"
+        )
+    return jnp.mean((predicted - observed) ** 2)
 
 
 def shot_batch(n_shots: int, batch: int, seed: int, iteration: int) -> np.ndarray:
@@ -185,13 +200,14 @@ def correlation(update: ArrayLike, anomaly: ArrayLike) -> float:
         the sign is wrong.
 
     Raises:
-        ValueError: If the shapes differ.
+        TypeError: If one is no array of real numbers.
+        ValueError: If the shapes differ, or one has masked values.
 
     Example:
         >>> round(correlation([0.0, 2.0, 2.0], [0.0, 100.0, 0.0]), 3)  # the right cell and another one
         0.707
     """
-    a, b = np.asarray(update, float), np.asarray(anomaly, float)
+    a, b = validate.numpy_values("update", update), validate.numpy_values("anomaly", anomaly)
     if a.shape != b.shape:
         raise ValueError(f"the update has shape {a.shape} and the anomaly {b.shape}")
     norm = math.sqrt(np.vdot(a, a) * np.vdot(b, b))
@@ -199,21 +215,51 @@ def correlation(update: ArrayLike, anomaly: ArrayLike) -> float:
 
 
 def _per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[float, ...]:
-    values = np.atleast_1d(np.asarray(value, float))
+    values = np.atleast_1d(validate.numpy_values(name, value))
     if values.size not in (1, ndim):
         raise ValueError(f"`{name}`={value} must be one number or {ndim}, one per axis of the model")
     return tuple(np.broadcast_to(values, (ndim,)).tolist())
 
 
-def _smoothing_matrix(n: int, width: float) -> np.ndarray:
-    """Matrix that smooths ``n`` cells with a Gaussian ``width`` cells wide; cells beyond the ends repeat the last one.
+BLOCK = 128  # cells, at most, of the blocks below: matrices of this size multiply as fast as large ones, and are 64 kB
 
-    A matrix product is as fast as a convolution at these sizes, has no corner cases, and JAX transposes it.
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _smoothed(x: jax.Array, axis: int, width: float) -> jax.Array:
+    """x smoothed along an axis with a Gaussian ``width`` cells wide; cells beyond the ends repeat the last one.
+
+    But for those cells it is a product with a band matrix, whose rows are all the same. That of blocks of cells is a
+    product with one small matrix for each distance between two blocks: a few times the model in memory, and as fast as
+    a convolution at every width. The cells beyond the ends add multiples of the first and the last cell.
+    """
+    n, lead = x.shape[axis], [size for a, size in enumerate(x.shape) if a != axis]
+    rows = jnp.moveaxis(x, axis, -1).reshape(-1, n)
+    weights, beyond = _gaussian_weights(width, n)
+    near = len(weights) // 2
+    count = -(-n // BLOCK)
+    size = -(-n // count)
+    spans = (size - 1 + 2 * near) // size + 1  # blocks that a block depends on
+    blocks = jnp.pad(rows, [(0, 0), (near, (count + spans - 1) * size - n - near)]).reshape(len(rows), -1, size)
+    place = size * np.arange(spans)[:, None, None] + np.arange(size)[:, None] - np.arange(size)
+    matrices = np.where((place >= 0) & (place <= 2 * near), weights[np.clip(place, 0, 2 * near)], 0).astype(x.dtype)
+
+    def add(total, span):
+        k, matrix = span
+        return total + jnp.matmul(lax.dynamic_slice_in_dim(blocks, k, count, 1), matrix, precision="highest"), None
+
+    total, _ = lax.scan(add, jnp.zeros((len(rows), count, size), x.dtype), (np.arange(spans), matrices))
+    ends = np.stack([beyond, beyond[::-1]]).astype(x.dtype)
+    smooth = total.reshape(len(rows), -1)[:, :n] + jnp.matmul(rows[:, [0, n - 1]], ends, precision="highest")
+    return jnp.moveaxis(smooth.reshape(*lead, n), -1, axis)
+
+
+def _gaussian_weights(width: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of a Gaussian on an axis of ``n`` cells: its weights at the distances that they have, from the negative ones to
+    the positive; and the sum of those that each cell [n] has for cells before the first.
     """
     reach = max(1, math.ceil(4 * width))
-    offset = np.arange(-reach, reach + 1)
-    weight = np.exp(-0.5 * (offset / width) ** 2)
-    matrix = np.zeros((n, n))
-    rows, columns = np.broadcast_arrays(np.arange(n)[:, None], np.clip(np.arange(n)[:, None] + offset, 0, n - 1))
-    np.add.at(matrix, (rows, columns), weight / weight.sum())
-    return matrix
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    weights /= weights.sum()
+    below = np.concatenate([[0], np.cumsum(weights)])
+    near = min(reach, n - 1)
+    return weights[reach - near : reach + near + 1], below[np.maximum(reach - np.arange(n), 0)]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxwave import validate
 from jaxwave.equations import points
 
 
@@ -17,18 +18,23 @@ def vpvsrho_to_lambmubuoyancy(vp: ArrayLike, vs: ArrayLike, rho: ArrayLike) -> t
         lamb = rho (vp^2 - 2 vs^2)        mu = rho vs^2        buoyancy = 1 / rho
 
     Args:
-        vp: Speed of P waves (m/s), of any shape.
+        vp: Speed of P waves (m/s), of any shape. Float32 or float64, all in the wider of the two; integers become
+            floats.
         vs: Speed of S waves (m/s), 0 in a fluid.
         rho: Density (kg/m^3), 0 in vacuum.
 
     Returns:
         ``lamb`` (Pa), ``mu`` (Pa), all three 0 in vacuum, and ``buoyancy`` (m^3/kg).
 
+    Raises:
+        TypeError: If an argument is neither, such as half precision, in which moduli overflow.
+        ValueError: If an array has masked values.
+
     Example:
         >>> [round(float(x), 6) for x in vpvsrho_to_lambmubuoyancy(2000.0, 1000.0, 2000.0)]
         [4000000000.0, 2000000000.0, 0.0005]
     """
-    vp, vs, rho = (jnp.asarray(x) for x in (vp, vs, rho))
+    vp, vs, rho = validate.real_arrays(vp=vp, vs=vs, rho=rho)
     mu = rho * vs**2
     return rho * vp**2 - 2 * mu, mu, points.divide(1, rho)
 
@@ -43,18 +49,23 @@ def lambmubuoyancy_to_vpvsrho(
         vp = sqrt((lamb + 2 mu) buoyancy)        vs = sqrt(mu buoyancy)        rho = 1 / buoyancy
 
     Args:
-        lamb: First parameter (Pa), of any shape.
+        lamb: First parameter (Pa), of any shape. Float32 or float64, all in the wider of the two; integers become
+            floats.
         mu: Second parameter (Pa), 0 in a fluid. The derivative of ``vs`` with respect to it is 0 there.
         buoyancy: 1 / density (m^3/kg), 0 in vacuum.
 
     Returns:
         ``vp`` (m/s), ``vs`` (m/s) and ``rho`` (kg/m^3), 0 in vacuum.
 
+    Raises:
+        TypeError: If an argument is neither, such as half precision, in which moduli overflow.
+        ValueError: If an array has masked values.
+
     Example:
         >>> [round(float(x)) for x in lambmubuoyancy_to_vpvsrho(4e9, 2e9, 0.0005)]
         [2000, 1000, 2000]
     """
-    lamb, mu, buoyancy = (jnp.asarray(x) for x in (lamb, mu, buoyancy))
+    lamb, mu, buoyancy = validate.real_arrays(lamb=lamb, mu=mu, buoyancy=buoyancy)
     solid = mu > 0
     vs = jnp.where(solid, jnp.sqrt(jnp.where(solid, mu * buoyancy, 1)), 0)
     filled = buoyancy != 0

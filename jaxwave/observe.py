@@ -5,8 +5,10 @@ Callbacks are ordered by a *tick*, a number that each takes and returns and that
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -18,6 +20,9 @@ from jax.experimental import io_callback
 from jaxwave.boundary import Grid
 
 VIEWS = ("inner", "pml", "full")
+
+_watching: dict[Observer, list[list[BaseException]]] = {}
+_watching_lock = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +104,27 @@ class Observer:
     dt: float
 
 
+@contextlib.contextmanager
+def watch(observer: Observer | None) -> Iterator[list[BaseException]]:
+    """A list that gets what the callbacks of an observer raise while the block runs.
+
+    A compiled program turns an exception into text; whoever runs it may raise the exception itself instead.
+    """
+    raised: list[BaseException] = []
+    if observer is None:
+        yield raised
+        return
+    with _watching_lock:
+        _watching.setdefault(observer, []).append(raised)
+    try:
+        yield raised
+    finally:
+        with _watching_lock:
+            others = [found for found in _watching.pop(observer) if found is not raised]
+            if others:
+                _watching[observer] = others
+
+
 def first_tick() -> jax.Array:
     """The tick before any call."""
     return jnp.zeros((), jnp.int32)
@@ -124,7 +150,12 @@ def _call(observer: Observer, function, direction: str, grid: Grid, tick, t, fie
     def on_host(tick, t, *named):
         wavefields, gradients = ({name: np.array(field) for name, field in fields.items()} for fields in named)
         step = int(t) // observer.step_ratio
-        function(CallbackState(step, observer.nt, observer.dt, direction, grid, wavefields, gradients))
+        try:
+            function(CallbackState(step, observer.nt, observer.dt, direction, grid, wavefields, gradients))
+        except BaseException as error:
+            for raised in _watching.get(observer, ()):
+                raised.append(error)
+            raise
         return np.int32(tick + 1)
 
     def call():

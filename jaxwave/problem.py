@@ -131,7 +131,7 @@ def _named(name: str, kind: str) -> str:
 def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str, Any]]:
     """The number of dimensions and the arrays of a call, each checked by itself and for what it needs of the others."""
     models = {name: validate.real_array(name, getattr(a, name)) for name in physics.models}
-    amplitudes = _by_kind(validate.real_array, "source_amplitudes", a)
+    amplitudes = _by_kind(validate.amplitudes, "source_amplitudes", a)
     sources = _by_kind(validate.locations, "source_locations", a)
     receivers = _by_kind(validate.locations, "receiver_locations", a)
     wavefields, memory = _initial(physics, a)

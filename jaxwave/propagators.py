@@ -189,6 +189,7 @@ def acoustic(
 
     Args:
         v: Wave speed [*cells] (m/s), or one model per shot [shot, *cells], in 1, 2 or 3 dimensions. Float32 or float64.
+            Positive, or 0 in vacuum.
         rho: Density (kg/m^3), the same. Between cells it is the mean of the two. 0 in vacuum, where nothing moves and
             no derivative is taken: its border is a free surface of any shape, in steps of cells.
         grid_spacing: Cell size (metres), one number or one per axis.

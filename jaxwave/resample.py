@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxwave import validate
+
 
 def upsample(
     signal: ArrayLike,
@@ -32,7 +34,7 @@ def upsample(
     ``time_pad_frac`` and ``time_taper`` are remedies.
 
     Args:
-        signal: Real array ``[..., n]``, sampled at dt.
+        signal: Real array ``[..., n]``, sampled at dt. Integers become floats.
         step_ratio: Number of output samples per input sample, r. With 1 the signal is returned as it is.
         freq_taper_frac: Fraction of the band, at its upper end, to taper to zero with a cosine. Default 0.
         time_pad_frac: Zeros to append while resampling, as a fraction of n. Default 0.
@@ -43,7 +45,7 @@ def upsample(
 
     Raises:
         ValueError: If ``step_ratio`` is not positive or a fraction is outside [0, 1].
-        TypeError: If ``signal`` is not a real floating-point array or ``step_ratio`` is not an int.
+        TypeError: If ``signal`` is not a float32, float64 or integer array or ``step_ratio`` is not an int.
 
     Example:
         >>> t = jnp.arange(16) / 16
@@ -98,7 +100,7 @@ def downsample(
 
     Raises:
         ValueError: If ``step_ratio`` is not positive or does not divide the length, or a fraction is outside [0, 1].
-        TypeError: If ``signal`` is not a real floating-point array or ``step_ratio`` is not an int.
+        TypeError: If ``signal`` is not a float32, float64 or integer array or ``step_ratio`` is not an int.
 
     Example:
         >>> fine = jnp.sin(2 * jnp.pi * jnp.arange(64) / 64)
@@ -150,7 +152,7 @@ def cosine_taper_end(signal: ArrayLike, n_taper: int) -> jax.Array:
         >>> cosine_taper_end(jnp.ones(5), 2).tolist()
         [1.0, 1.0, 1.0, 0.5, 0.0]
     """
-    signal = jnp.asarray(signal)
+    (signal,) = validate.real_arrays(signal=signal)
     return signal * _along_last_axis(_cosine_taper(signal.shape[-1], n_taper), signal)
 
 
@@ -174,8 +176,7 @@ def _band(n: int, freq_taper_frac: float) -> np.ndarray:
 
 def _along_last_axis(weights: np.ndarray, signal: jax.Array) -> jax.Array:
     """Give real weights the rank and dtype that multiply the last axis of ``signal``."""
-    dtype = jnp.finfo(signal.dtype).dtype  # the real part's, for a complex signal
-    return jnp.asarray(weights, dtype).reshape((1,) * (signal.ndim - 1) + (-1,))
+    return jnp.asarray(weights, signal.dtype).reshape((1,) * (signal.ndim - 1) + (-1,))
 
 
 def _pad_end(signal: jax.Array, n_pad: int) -> jax.Array:
@@ -183,9 +184,7 @@ def _pad_end(signal: jax.Array, n_pad: int) -> jax.Array:
 
 
 def _check(signal: ArrayLike, step_ratio: int, freq_taper_frac: float, time_pad_frac: float) -> jax.Array:
-    signal = jnp.asarray(signal)
-    if not jnp.issubdtype(signal.dtype, jnp.floating):
-        raise TypeError(f"`signal` has dtype {signal.dtype}; resampling needs a real floating-point array")
+    (signal,) = validate.real_arrays(signal=signal)
     if signal.ndim == 0:
         raise ValueError("`signal` is a scalar; its last axis must be time")
     if operator.index(step_ratio) < 1:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxwave import validate
 from jaxwave.jax_internals import is_traced
 
 
@@ -45,7 +46,7 @@ def ricker(
 
     Raises:
         ValueError: If ``freq``, ``length`` or ``dt`` is not positive, or ``freq`` is above the Nyquist frequency.
-        TypeError: If ``length`` is not an int or ``dtype`` is not a floating-point type.
+        TypeError: If ``length`` is not an int, a number is none, or ``dtype`` is not a floating-point type.
 
     Example:
         >>> wavelet = ricker(25.0, 200, 0.004, peak_time=0.06)
@@ -55,6 +56,7 @@ def ricker(
     Reference:
         N. Ricker, "The form and laws of propagation of seismic wavelets", Geophysics 18(1), 10-40, 1953.
     """
+    freq, dt, peak_time = _numbers(freq=freq, dt=dt, peak_time=peak_time)
     _check_samples(length, dt)
     _check_frequency("freq", freq, dt)
     a = (math.pi * freq * _time(length, dt, peak_time, dtype)) ** 2
@@ -93,7 +95,7 @@ def gaussian(
     Raises:
         ValueError: If ``freq``, ``length`` or ``dt`` is not positive, ``freq`` is above the Nyquist frequency, or
             ``order`` is not 0, 1 or 2.
-        TypeError: If ``length`` is not an int or ``dtype`` is not a floating-point type.
+        TypeError: If ``length`` is not an int, a number is none, or ``dtype`` is not a floating-point type.
 
     Example:
         >>> wavelet = gaussian(25.0, 200, 0.004, peak_time=0.06, order=1)
@@ -103,6 +105,7 @@ def gaussian(
     Reference:
         The Gaussian wavelets are the Hermite functions of I. Daubechies, "Ten Lectures on Wavelets", SIAM, 1992.
     """
+    freq, dt, peak_time = _numbers(freq=freq, dt=dt, peak_time=peak_time)
     _check_samples(length, dt)
     _check_frequency("freq", freq, dt)
     x = math.pi * freq * _time(length, dt, peak_time, dtype)
@@ -150,7 +153,7 @@ def ormsby(
     Raises:
         ValueError: If ``length`` or ``dt`` is not positive, the corners do not satisfy ``0 <= f1 < f2 < f3 < f4``, or
             ``f4`` is above the Nyquist frequency.
-        TypeError: If ``length`` is not an int or ``dtype`` is not a floating-point type.
+        TypeError: If ``length`` is not an int, a number is none, or ``dtype`` is not a floating-point type.
 
     Example:
         >>> wavelet = ormsby(5.0, 10.0, 40.0, 60.0, 500, 0.002, peak_time=0.5)
@@ -160,6 +163,7 @@ def ormsby(
     Reference:
         H. Ryan, "Ricker, Ormsby, Klauder, Butterworth - a choice of wavelets", CSEG Recorder 19(7), 1994.
     """
+    f1, f2, f3, f4, dt, peak_time = _numbers(f1=f1, f2=f2, f3=f3, f4=f4, dt=dt, peak_time=peak_time)
     _check_samples(length, dt)
     _check_corners(f1, f2, f3, f4)
     _check_frequency("f4", f4, dt)
@@ -205,13 +209,14 @@ def tone_burst(
     Raises:
         ValueError: If ``freq``, ``cycles``, ``length`` or ``dt`` is not positive, ``freq`` is above the Nyquist
             frequency, the burst does not fit in the record, or ``envelope`` is unknown.
-        TypeError: If ``length`` is not an int or ``dtype`` is not a floating-point type.
+        TypeError: If ``length`` is not an int, a number is none, or ``dtype`` is not a floating-point type.
 
     Example:
         >>> wavelet = tone_burst(1e6, 5, 400, 2e-8, start_time=1e-6)
         >>> bool((wavelet[:50] == 0).all()), bool((wavelet[301:] == 0).all())
         (True, True)
     """
+    freq, cycles, dt, start_time = _numbers(freq=freq, cycles=cycles, dt=dt, start_time=start_time)
     _check_samples(length, dt)
     _check_frequency("freq", freq, dt)
     _check_burst(freq, cycles, length, dt, start_time)
@@ -244,6 +249,11 @@ def _time(length: int, dt: ArrayLike, origin: ArrayLike | None, dtype: DTypeLike
     return jnp.arange(length, dtype=precision) * dt - origin
 
 
+def _numbers(**given: ArrayLike | None) -> list[ArrayLike | None]:
+    """Numbers as floats, whose products do not overflow as those of NumPy's small integers; traced ones as they are."""
+    return [x if x is None or _is_traced(x) else validate.number(name, x) for name, x in given.items()]
+
+
 def _is_traced(*values: ArrayLike) -> bool:
     return any(is_traced(value) for value in values)
 
@@ -263,7 +273,7 @@ def _check_frequency(name: str, freq: ArrayLike, dt: ArrayLike) -> None:
     if not _is_traced(dt) and float(freq) > 0.5 / float(dt):
         raise ValueError(
             f"`{name}`={freq:g} Hz is above the Nyquist frequency {0.5 / dt:g} Hz of dt={dt:g} s; "
-            f"use a lower frequency or dt<={0.5 / freq:g}"
+            f"use a lower frequency or dt<={validate.at_most(0.5 / freq)}"
         )
 
 
@@ -278,9 +288,9 @@ def _check_burst(freq: ArrayLike, cycles: ArrayLike, length: int, dt: ArrayLike,
     if _is_traced(freq, cycles, dt, start_time):
         return
     if not 0 < float(cycles) < math.inf:
-        raise ValueError(f"`cycles`={cycles} must be positive and finite")
+        raise ValueError(f"`cycles`={cycles:g} must be positive and finite")
     end_time, record = float(start_time + cycles / freq), float(length * dt)
-    if start_time < 0 or end_time > record:
+    if start_time < 0 or end_time > record * (1 + 1e-12):  # a whole number of samples may be a rounding shorter
         raise ValueError(
             f"the burst from {start_time:g} s to {end_time:g} s does not fit in the record from 0 to {record:g} s; "
             f"use length>={math.ceil(end_time / dt)}, fewer cycles or another start_time"

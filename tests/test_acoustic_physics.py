@@ -1,9 +1,10 @@
 """The acoustic propagator against analytic solutions, the scalar one, and the laws that any wavefield obeys."""
 
+import jax
 import numpy as np
 import pytest
 import reference
-from helpers import FREQ, amplitudes, largest, layered, wavelet
+from helpers import FREQ, amplitudes, bitwise_equal, largest, layered, wavelet
 
 import jaxwave
 from jaxwave.equations.acoustic import AcousticEquation
@@ -147,6 +148,44 @@ def test_order_of_convergence_in_space(shape, spacing, width, n_steps):
 
 
 # ---- energy, faces and layers ----
+
+
+def test_the_speed_in_vacuum_may_be_zero():
+    """As the converter from moduli returns it: the same records and derivatives, to the last bit, as with any other."""
+    v, rho = layered((14, 12)), np.full((14, 12), RHO)
+    rho[:4] = 0
+    empty = jaxwave.lambmubuoyancy_to_vpvsrho(rho * v**2, np.zeros_like(v), np.where(rho > 0, 1 / RHO, 0))
+    assert not np.asarray(empty[0])[:4].any()
+    given = dict(
+        source_amplitudes_p=np.ones((1, 1, 8)), source_locations_p=[[[6, 5]]], receiver_locations_p=[[[8, 3]]],
+        pml_width=2, pml_freq=25.0, max_vel=2500.0,
+    )  # fmt: skip
+
+    def power(v, rho):
+        return (jaxwave.acoustic(v, rho, 5.0, 5e-4, **given).receiver_amplitudes_p ** 2).sum()
+
+    both = jax.jit(jax.value_and_grad(power, argnums=(0, 1)))
+    assert bitwise_equal(both(np.where(rho > 0, v, 0), rho), both(v, rho))
+    out = jax.eval_shape(lambda: jaxwave.acoustic(np.where(rho > 0, v, 0), rho, 5.0, 5e-4, **given))
+    assert out.info.max_vel == 2500.0
+
+
+@pytest.mark.parametrize(
+    ("v", "rho", "words"),
+    [
+        (
+            [0.0, 1500],
+            [1000.0, 1000],
+            r"`v` must be finite and positive, or 0 where `rho` is 0; got 0.0 at index \(0,\)",
+        ),
+        ([-1.0, 1500], [0.0, 1000], "got -1.0"),
+        ([np.nan, 1500], [0.0, 1000], "got nan"),
+        ([0.0, 1500], [[0.0, 1000], [1000, 1000]], r"got 0.0 at index \(1, 0\) \(5 such"),  # rho for each shot
+    ],
+)
+def test_the_speed_is_positive_in_matter(v, rho, words):
+    with pytest.raises(ValueError, match=words):
+        jaxwave.acoustic(np.tile(v, 5), np.tile(rho, 5), (5.0,), 5e-4, nt=1, pml_width=2, pml_freq=25.0)
 
 
 def between(rho, axis):

@@ -62,7 +62,7 @@ def test_a_killed_inversion_resumes_to_the_same_bits(model_file, tmp_path):
     assert main(options(model_file, unbroken, **many)) == 0
 
     command = options(model_file, broken, **many, **{"checkpoint-every": 1})
-    checkpoint = tmp_path / "broken.checkpoint.h5"
+    checkpoint = tmp_path / "broken.h5.checkpoint.h5"
     environment = {**os.environ, "JAX_ENABLE_X64": "1"}  # as in this process
     process = subprocess.Popen([sys.executable, "-m", "jaxwave", *command], env=environment, stderr=subprocess.DEVNULL)
     while not checkpoint.exists() and process.poll() is None:

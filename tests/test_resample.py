@@ -125,7 +125,7 @@ def test_ratio_one_and_empty_signals_are_returned_as_they_are():
     [
         (lambda: upsample(np.ones(8), 0), ValueError, "`step_ratio`=0 must be at least 1"),
         (lambda: upsample(np.ones(8), 2.0), TypeError, "float"),
-        (lambda: upsample(np.ones(8, int), 2), TypeError, "dtype int64"),
+        (lambda: upsample(1j * np.ones(8), 2), TypeError, "dtype complex128"),
         (lambda: upsample(1.0, 2), ValueError, "last axis must be time"),
         (lambda: upsample(np.ones(8), 2, time_pad_frac=1.5), ValueError, "`time_pad_frac`=1.5"),
         (lambda: downsample(np.ones(8), 3), ValueError, "8 samples are not a multiple of step_ratio=3.*9.*6"),

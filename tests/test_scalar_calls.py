@@ -8,7 +8,7 @@ import reference
 from helpers import FREQ, amplitudes, bitwise_equal, largest, layered
 
 import jaxwave
-from jaxwave import IGNORE_LOCATION, PmlFrequencyWarning, SubstepWarning
+from jaxwave import IGNORE_LOCATION, PmlFrequencyWarning, SubstepWarning, observe
 from jaxwave.wavelets import ricker
 
 # ---- sources and receivers ----
@@ -419,6 +419,40 @@ def test_callback_steps_count_the_users_steps():
     assert out.info.step_ratio == 3
     jax.effects_barrier()
     assert [s.step for s in seen.states] == [0, 2, 4]
+
+
+class Enough(Exception):
+    """What a user's callback may raise."""
+
+
+@pytest.mark.parametrize("error", [Enough("seen"), KeyboardInterrupt()], ids=["exception", "interrupt"])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_callbacks_exception_comes_out_of_an_eager_call_as_it_is(direction, error):
+    def stop(state):
+        if state.step == 6:
+            raise error
+
+    options = {f"{direction}_callback": stop, "callback_frequency": 6, "storage_mode": "cpu"}
+
+    def run(v):
+        return callback_run(v, np.ones((1, 1, 12)), **options).receiver_amplitudes.sum()
+
+    with pytest.raises(type(error)) as raised:
+        (run if direction == "forward" else jax.grad(run))(layered((12, 14)))
+    assert raised.value is error
+    assert jaxwave.storage.stats().writing == 0
+    assert not observe._watching
+
+
+def test_a_callbacks_exception_under_jit_is_told_in_the_text():
+    def stop(state):
+        raise Enough("seen")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Enough: seen"):
+        jax.block_until_ready(jax.jit(lambda v: callback_run(v, np.ones((1, 1, 4)), forward_callback=stop)[-1])(
+            layered((12, 14))
+        ))  # fmt: skip
+    assert not observe._watching
 
 
 # ---- transformations ----

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=report.number(int, 0), default=0, help="of the order of the shots; default: %(default)s")
     add("--output", default="result.h5", metavar="FILE", help="result; default: %(default)s")
     add("--figure", metavar="FILE", help="draw models and history (needs matplotlib)")
-    add("--checkpoint-every", type=whole, metavar="N", help="iterations; written to OUTPUT with .checkpoint.h5")
+    add("--checkpoint-every", type=whole, metavar="N", help="iterations; written to OUTPUT.checkpoint.h5")
     add("--resume", action="store_true", help="go on from the checkpoint; begin where there is none")
     report.add_storage_arguments(parser, storage="device", compression="none")
 
@@ -66,12 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
         problem = Inversion(settings, true, initial)
         info = problem.check().info
         _check_output(arguments)
-        checkpoint = Path(arguments.output).with_suffix(".checkpoint.h5")
+        checkpoint = Path(f"{arguments.output}.checkpoint.h5")
         state, done = _resume(checkpoint, problem) if arguments.resume else (problem.begin(), 0)
     size = report.footprint(info, settings.spacing, settings.batch, settings.nt, settings.accuracy, settings.storage)
     print(f"model {true.shape[0]} x {true.shape[1]} cells of {settings.spacing:g} m; {settings.shots} shots in batches "
           f"of {settings.batch}; {settings.nt} samples; {report.substeps(info, settings.dt)}")  # fmt: skip
     print(f"each gradient: {size}")
+    if arguments.resume and not done:
+        print(f"there is no checkpoint {checkpoint}: beginning anew")
     if done:
         print(f"resumed after iteration {done} of {settings.total}")
 

@@ -79,7 +79,7 @@ class AcousticEquation:
     grid: Grid
 
     dimensions = (1, 2, 3)
-    models = MappingProxyType({"v": "positive", "rho": "not negative"})
+    models = MappingProxyType({"v": "positive where rho", "rho": "not negative"})
     memory_names = ("psi", "phi")
     levels = 1
     sums = MappingProxyType({})

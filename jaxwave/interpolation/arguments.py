@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,16 +17,31 @@ from jaxwave.survey import IGNORE_LOCATION
 
 def locations(x: Any) -> Any:
     """Floats [shot, point, axis]: a JAX array, or NumPy where the values are known and not differentiated."""
-    x = x if is_traced(x) else np.asarray(x)
-    if x.dtype.kind not in "iuf":
-        raise TypeError(f"`locations` must be real numbers; got dtype {x.dtype}")
+    x = _real("locations", x, "jaxwave.IGNORE_LOCATION", validate.FEWER)
+    if x.size == 0 and x.ndim != 3:
+        raise ValueError(
+            f"`locations` is empty, of shape {x.shape}; make no object where there are no points, or give an array of "
+            "shape [shot, 0, axis], such as np.zeros((1, 0, 2))"
+        )
     if x.ndim != 3 or x.shape[-1] not in (1, 2, 3):
         raise ValueError(f"`locations` must have shape [shot, point, axis] with 1, 2 or 3 axes; got shape {x.shape}")
     if x.shape[0] == 0:
         raise ValueError("`locations` must have at least one shot; got none")
-    if x.dtype.kind != "f":
-        x = x.astype(float if isinstance(x, np.ndarray) else jnp.result_type(float))
     validate.finite("locations", x, "shot, point, axis")
+    return x
+
+
+def _real(name: str, x: Any, fill: str = "value", ragged: str = validate.RAGGED) -> Any:
+    """Float32 or float64: a tracer, or NumPy; integers as the default of either."""
+    x = validate.array(name, x, fill, ragged)
+    x = x if is_traced(x) else np.asarray(x)
+    if x.dtype.kind in "iu" or x.size == 0:
+        return x.astype(float if isinstance(x, np.ndarray) else jnp.result_type(float))
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"`{name}` must be real numbers, float32, float64 or integers; got dtype {x.dtype}. "
+            f"{validate.conversion(name, x)}"
+        )
     return x
 
 
@@ -66,9 +80,7 @@ def direction(dipole_axis: Any, dipole_direction: Any, shape: tuple[int, ...]) -
         return np.eye(ndim)[None, None, dipole_axis]
     if dipole_direction is None:
         return None
-    d = dipole_direction if is_traced(dipole_direction) else np.asarray(dipole_direction)
-    if d.dtype.kind not in "iuf":
-        raise TypeError(f"`dipole_direction` must be real numbers; got dtype {d.dtype}")
+    d = _real("dipole_direction", dipole_direction)
     if d.shape not in {(ndim,), shape}:
         raise ValueError(
             f"`dipole_direction` must be a vector of {ndim} components, or one for each point, as `locations` of shape "
@@ -83,7 +95,7 @@ def offsets(offset: Any, ndim: int) -> tuple[float, ...]:
     """How far the field's samples lie after the cells of their number, for each axis."""
     values = _each("offset", offset, ndim, "one per axis")
     for x in values:
-        if not isinstance(x, numbers.Real) or not math.isfinite(x):
+        if not math.isfinite(validate.number("offset", x)):
             raise TypeError(f"`offset` must be finite numbers; got {x!r}")
     return tuple(float(x) for x in values)
 
@@ -120,6 +132,24 @@ def _each(name: str, x: Any, n: int, what: str) -> list[Any]:
     if len(values) != n:
         raise ValueError(f"`{name}` must be one number or {n} of them ({what}); got {len(values)}")
     return values
+
+
+def shot_numbers(shots: Any, n_shots: int) -> Any:
+    """Numbers of shots as an array of one axis: a tracer, or NumPy, checked."""
+    x = validate.array("shots", shots)
+    is_mask = x.dtype.kind == "b" and x.shape == (n_shots,)
+    if isinstance(shots, tuple) or x.ndim > 1 or not (x.dtype.kind in "iu" or is_mask):
+        raise TypeError(
+            f"index with a slice, a shot's number, a list or an array of them, or a mask [{n_shots}]; got {shots!r}. "
+            "The points of a shot stay together"
+        )
+    x = x if x.ndim else x[None]
+    if is_traced(x):
+        return x
+    x = np.flatnonzero(x) if is_mask else np.asarray(x)
+    if not ((-n_shots <= x) & (x < n_shots)).all():
+        raise IndexError(f"there are {n_shots} shots, with numbers 0 to {n_shots - 1}; got {shots!r}")
+    return x
 
 
 def check_reach(value: np.ndarray, bad: np.ndarray, shape: tuple[int, ...], half_width: int) -> None:

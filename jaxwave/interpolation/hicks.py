@@ -27,6 +27,7 @@ from jaxwave.interpolation.stencils import (
     row_weights,
     traced_row_weights,
 )
+from jaxwave.jax_internals import is_traced
 from jaxwave.survey import ignored
 
 
@@ -51,7 +52,8 @@ class Hicks:
     raised has weights of NaN. Either way the maps can be differentiated with respect to ``locations``. At a whole
     coordinate, where the window's end makes a small kink, the derivative is the mean of those on the two sides.
 
-    An object is a pytree of its arrays, all with shots first; index it with shots to get some of them.
+    An object is a pytree of its arrays, all with shots first; index it with shots to get some of them, or
+    one, which keeps its axis: ``hicks[[3, 5]]``, ``hicks[3]``.
 
     Args:
         locations: Points [shot, point, axis] in cells of the whole model, as floats: (z, y, x). A point with
@@ -175,8 +177,16 @@ class Hicks:
         return collect(self.rows.astype(records.dtype), records)
 
     def __getitem__(self, shots: Any) -> Hicks:
-        """Some of the shots: an array of their numbers or a slice."""
-        return jax.tree.map(lambda x: x[shots], self)
+        """Some of the shots: a slice, their numbers, or one of them, which keeps its axis.
+
+        Raises:
+            TypeError: If it is none of these.
+            IndexError: If there is no such shot.
+        """
+        if not isinstance(shots, slice):
+            shots = arguments.shot_numbers(shots, self.cells.shape[0])
+        take = jnp.asarray if is_traced(shots) else lambda x: x
+        return jax.tree.map(lambda x: take(x)[shots], self)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
         return (self.cells, self.rows), None

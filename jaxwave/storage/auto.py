@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.validate.values import wholes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,4 @@ class Auto:
     path: str = "."
 
     def __post_init__(self) -> None:
-        for name in ("device", "host", "disk"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                raise ValueError(f"Auto: `{name}` must be a whole number of bytes, at least 0; got {value!r}")
+        wholes(self, "a whole number of bytes, at least 0", 0, "device", "host", "disk")

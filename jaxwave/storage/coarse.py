@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.validate.values import wholes
 
 NEIGHBOURS = 3  # samples on either side that a value between them is interpolated from
 
@@ -39,8 +40,7 @@ class Coarse:
     codec: Codec = Raw()
 
     def __post_init__(self) -> None:
-        if isinstance(self.every, bool) or not isinstance(self.every, int | np.integer) or self.every < 2:
-            raise ValueError(f"Coarse: `every` must be a whole number of cells, 2 or more; got {self.every!r}")
+        wholes(self, "a whole number of cells, 2 or more", 2, "every")
 
     def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (shape[0], *(math.ceil(n / self.every) for n in shape[1:]))

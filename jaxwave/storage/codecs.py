@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxwave.validate.values import number, wholes
+
 Leaves = list[jax.Array]
 
 
@@ -118,9 +120,10 @@ class _Integers(_Blocks):
         return 1 / (2 * self._top)
 
     def __post_init__(self) -> None:
-        if self.block < self._per_word or self.block % self._per_word:
-            name, multiple = type(self).__name__, self._per_word
-            raise ValueError(f"{name} block must be a positive multiple of {multiple} cells; got {self.block}")
+        need = f"a positive multiple of {self._per_word} cells"
+        wholes(self, need, self._per_word, "block")
+        if self.block % self._per_word:
+            raise ValueError(f"{type(self).__name__}: `block` must be {need}; got {self.block}")
 
     def encode(self, field):
         blocks, largest = self._split(field)
@@ -198,8 +201,7 @@ class Float16(_Blocks):
     block: int = 256
 
     def __post_init__(self) -> None:
-        if self.block < 1:
-            raise ValueError(f"Float16 block must be a positive number of cells; got {self.block}")
+        wholes(self, "a positive number of cells", 1, "block")
 
     def encode(self, field):
         blocks, largest = self._split(field)
@@ -230,11 +232,13 @@ def bounded(tolerance: float) -> Codec:
             nothing is compressed.
 
     Raises:
-        ValueError: If ``tolerance`` is not a positive number.
+        TypeError: If ``tolerance`` is not a number.
+        ValueError: If it is not positive.
 
     >>> bounded(0.1), bounded(0.01), bounded(1e-4)
     (Int4(block=32), Int8(block=64), Int16(block=64))
     """
+    tolerance = number("tolerance", tolerance)
     if not tolerance > 0:
         raise ValueError(f"`tolerance` must be positive; got {tolerance!r}")
     return next((codec for codec in (Int4(), Int8(), Int16()) if codec.bound <= tolerance), Raw())

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxwave.storage.base import Footprint, Storage, chunk_spec, entry_bytes
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.validate.values import is_many, number
 
 DISTINCT = 1e-4  # of the largest singular value: waves below do not count as a direction of their own
 
@@ -34,7 +35,7 @@ class Fourier(Storage):
     Derivatives: all, of the projected imaging condition: linearised runs and their transposes match.
 
     Attributes:
-        frequencies: In Hz, below the Nyquist frequency of the stored steps.
+        frequencies: One or several, in Hz, below the Nyquist frequency of the stored steps.
         period: Time between stored steps (seconds); filled in by the propagator.
     """
 
@@ -42,7 +43,8 @@ class Fourier(Storage):
     period: float | None = None
 
     def __post_init__(self) -> None:
-        frequencies = tuple(float(f) for f in self.frequencies)
+        given = self.frequencies if is_many(self.frequencies) else (self.frequencies,)
+        frequencies = tuple(number("Fourier: frequencies", f) for f in given)
         if not frequencies or not all(math.isfinite(f) and f >= 0 for f in frequencies):
             raise ValueError(f"Fourier: `frequencies` must be one or more numbers in Hz, at least 0; got {frequencies}")
         if len(set(frequencies)) < len(frequencies):

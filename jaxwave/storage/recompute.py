@@ -12,6 +12,7 @@ from jaxwave.storage.base import DeviceStorage, Leaves, Spec, Storage, chunk_spe
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.schedule import Schedule, schedule
 from jaxwave.storage.streamed import Streamed
+from jaxwave.validate.values import wholes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +42,7 @@ class Recompute(Storage):
     replays = True
 
     def __post_init__(self) -> None:
-        for name in ("segments", "slots", "memory"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"Recompute: `{name}` must be a positive integer; got {value!r}")
+        wholes(self, "a positive integer", 1, "segments", "slots", "memory")
         if self.memory is not None and (self.segments is not None or self.slots is not None):
             raise ValueError("Recompute: `memory` chooses the segments and the slots; give it or them")
         if not isinstance(self.checkpoints, DeviceStorage | Streamed):
@@ -102,7 +100,8 @@ class Recompute(Storage):
             least = 2 * kept + term
             raise ValueError(
                 f"Recompute: memory={memory} bytes does not hold two states and the terms of one step, {least} bytes; "
-                "give more, keep the states elsewhere (`checkpoints=HostStorage()`), or propagate fewer shots at a time"
+                "give more, keep the states elsewhere (`Recompute(checkpoints=HostStorage())` needs no `memory`), "
+                "or propagate fewer shots at a time"
             )
         return min(choices)[2:]
 

@@ -22,6 +22,7 @@ from jaxwave.storage.base import (
 )
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.streamed import Streamed
+from jaxwave.validate.values import wholes
 
 
 def reversible(equation: object) -> bool:
@@ -63,8 +64,7 @@ class Reverse(Storage):
     replays = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.segment, bool) or not isinstance(self.segment, int) or self.segment < 1:
-            raise ValueError(f"Reverse: `segment` must be a positive integer; got {self.segment!r}")
+        wholes(self, "a positive integer", 1, "segment")
         if not isinstance(self.ring, DeviceStorage | Streamed):
             raise TypeError(f"Reverse: `ring` must be a DeviceStorage, HostStorage or DiskStorage; got {self.ring!r}")
 

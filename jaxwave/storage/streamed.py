@@ -21,6 +21,7 @@ from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.hdf5 import QUEUE_LENGTH, Hdf5History
 from jaxwave.storage.ram import RamHistory
 from jaxwave.storage.registry import REGISTRY
+from jaxwave.validate.values import wholes
 
 # Copies of a chunk that are alive while it passes between a compiled program and a callback, freed ones that the
 # allocator holds on to included. Measured (JAX 0.10 and 0.11, Linux), for 2 to 40 MB a chunk.
@@ -48,10 +49,8 @@ class Streamed(Storage):
     transfer_bytes = 2**25  # 32 MiB a callback: far above its overhead, far below a field in 3-D times nt
 
     def __post_init__(self) -> None:
-        if self.steps_per_transfer is not None and self.steps_per_transfer < 1:
-            raise ValueError(f"steps_per_transfer must be at least 1; got {self.steps_per_transfer}")
-        if self.retain < 0:
-            raise ValueError(f"retain must not be negative; got {self.retain}")
+        wholes(self, "a number of steps, at least 1", 1, "steps_per_transfer")
+        wholes(self, "a number of histories, at least 0", 0, "retain")
 
     def keeper(self, n_chunks: int, specs: list, n_entries: int) -> Callable:
         """A function that makes the host-side keeper of a new history."""

@@ -1,6 +1,11 @@
 """Every check of what a user passed, and its message: what was wrong, what was got, the limit and the remedy."""
 
 from jaxwave.validate.arrays import (
+    FEWER,
+    RAGGED,
+    amplitudes,
+    array,
+    conversion,
     dimensions,
     field_names,
     field_ranks,
@@ -8,7 +13,9 @@ from jaxwave.validate.arrays import (
     least_dimensions,
     locations,
     model_shots,
+    numpy_values,
     real_array,
+    real_arrays,
     same_dtype,
     shots,
     state,
@@ -18,16 +25,20 @@ from jaxwave.validate.grid import accuracy, divides, per_face, region_choice, sp
 from jaxwave.validate.models import RULES, speed
 from jaxwave.validate.survey import inside, positive_around, sources
 from jaxwave.validate.values import (
+    at_least,
+    at_most,
     callbacks,
     concrete,
     finite,
     flag,
     fraction,
     mapping,
+    number,
     once,
     pair,
     path,
     positive,
     surely_false,
     whole,
+    wholes,
 )

@@ -10,34 +10,113 @@ import jax.numpy as jnp
 import numpy as np
 from jax import dtypes
 
-from jaxwave.validate.values import is_many
+from jaxwave.jax_internals import is_traced
+from jaxwave.validate.values import first_true, is_many
+
+RAGGED = "give all its parts the same length"
+FEWER = (
+    f"{RAGGED}: fill shots that have fewer than others up, locations with jaxwave.IGNORE_LOCATION in every coordinate "
+    "and amplitudes with zeros"
+)
 
 
-def real_array(name: str, x: Any) -> jax.Array | np.ndarray:
+def real_array(name: str, x: Any, ragged: str = RAGGED) -> jax.Array | np.ndarray:
     """A float32 or float64 array. What is not a JAX array yet stays with NumPy, so that its values are known under jit.
 
     Raises:
         TypeError: If it is anything else; integers too, since they have no derivative.
+        ValueError: As :func:`array`.
     """
-    x = _array(name, x)
+    x = array(name, x, ragged=ragged)
     if x.dtype not in (np.float32, np.float64):
-        raise TypeError(
-            f"`{name}` must be a float32 or float64 array; got dtype {x.dtype}. Convert it, e.g. "
-            f"{name}.astype(jnp.float32)"
-        )
+        raise TypeError(f"`{name}` must be a float32 or float64 array; got dtype {x.dtype}. {conversion(name, x)}")
     return x if isinstance(x, jax.Array) else np.asarray(x, dtypes.canonicalize_dtype(x.dtype))
 
 
-def _array(name: str, x: Any) -> Any:
-    """``x`` if it is an array already, of NumPy or JAX; else one made of it."""
-    if hasattr(x, "dtype"):
+def amplitudes(name: str, x: Any) -> jax.Array | np.ndarray:
+    """The same of amplitudes [shot, source, time]."""
+    return real_array(name, x, FEWER)
+
+
+def real_arrays(**given: Any) -> tuple[jax.Array, ...]:
+    """What a helper takes: float32 or float64 arrays, and also integers, which become floats; as JAX arrays.
+
+    All get the type of the floats among them, the widest; integers alone that of JAX's default. A number of Python's
+    remains one, so that it takes the type of the arrays that it meets.
+
+    Raises:
+        TypeError: If one is neither.
+        ValueError: As :func:`array`.
+    """
+    numbers = {name: float(x) for name, x in given.items() if type(x) in (int, float)}
+    arrays = {name: array(name, x) for name, x in given.items() if name not in numbers}
+    whole = [name for name, x in arrays.items() if x.dtype.kind in "biu"]
+    arrays |= {name: real_array(name, x) for name, x in arrays.items() if name not in whole}
+    dtype = jnp.result_type(*[x for name, x in arrays.items() if name not in whole] or [float])
+    arrays = {name: x if x.dtype == dtype else x.astype(dtype) for name, x in arrays.items()}
+    return tuple(jnp.asarray((numbers | arrays)[name]) for name in given)
+
+
+def numpy_values(name: str, x: Any) -> np.ndarray:
+    """Real numbers of any type, whose values are known, in NumPy's double precision.
+
+    Raises:
+        TypeError: If they are not real, or traced.
+        ValueError: As :func:`array`.
+    """
+    x = array(name, jax.lax.stop_gradient(x) if is_traced(x) else x)
+    if is_traced(x):
+        raise TypeError(
+            f"the values of `{name}` are needed, which are not known inside jax.jit or jax.vmap; compute it outside "
+            "and pass it in"
+        )
+    if x.dtype.kind not in "biu" and not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"`{name}` must be real numbers; got dtype {x.dtype}. {conversion(name, x)}")
+    return np.asarray(x, float)
+
+
+def array(name: str, x: Any, fill: str = "value", ragged: str = RAGGED) -> jax.Array | np.ndarray:
+    """``x`` if it is an array already, of NumPy or JAX; else a NumPy array made of it.
+
+    Args:
+        name: What it is.
+        x: An array, or nested sequences.
+        fill: What masked values may be filled with.
+        ragged: What to do about parts of different lengths.
+
+    Raises:
+        ValueError: If it is ragged, or some of its values are masked: an array without the mask would hold whatever is
+            under it.
+    """
+    if isinstance(x, jax.Array):
         return x
+    if isinstance(x, list | tuple) and any(map(np.ma.is_masked, x)):
+        x = np.ma.stack(x)
+    if np.ma.is_masked(x):
+        where = first_true(np.ma.getmaskarray(x))
+        raise ValueError(
+            f"`{name}` has {np.ma.count_masked(x)} masked values, the first at index {where}; say what they are, "
+            f"e.g. with {name}.filled({fill})"
+        )
     try:
         return np.asarray(x)
+    except jax.errors.TracerArrayConversionError:
+        return jnp.asarray(x)  # a list of traced numbers
     except ValueError as error:
-        raise ValueError(
-            f"`{name}` cannot be made into an array ({error}); give all its parts the same length"
-        ) from None
+        raise ValueError(f"`{name}` cannot be made into an array ({error}); {ragged}") from None
+
+
+def conversion(name: str, x: Any) -> str:
+    """How to make real numbers of what is none, or of another type."""
+    kind = x.dtype.kind
+    if kind == "c":
+        return f"Give its real part, {name}.real, or its magnitude, abs({name})"
+    if kind in "SU":
+        return f"Read the file first, e.g. with jaxwave.io.load_model({name})"
+    if kind == "O":
+        return f"Fill in what is missing, and make numbers of it, e.g. np.array({name}.tolist(), np.float32)"
+    module = "jnp" if isinstance(x, jax.Array) else "np"
+    return f"Convert it, e.g. {name}.astype({module}.float32), or {module}.asarray({name}, {module}.float32) of a list"
 
 
 def same_dtype(**arrays: jax.Array | None) -> jnp.dtype:
@@ -51,16 +130,34 @@ def same_dtype(**arrays: jax.Array | None) -> jnp.dtype:
 
 def locations(name: str, x: Any) -> jax.Array | np.ndarray:
     """An integer array [shot, point, axis], of at least 32 bits so that cell numbers can be added to it."""
-    x = _array(name, x)
-    if not np.issubdtype(x.dtype, np.integer):
+    x = array(name, x, "jaxwave.IGNORE_LOCATION", FEWER)
+    if x.size == 0 and x.ndim != 3:
+        raise ValueError(
+            f"`{name}` is empty, of shape {x.shape}; leave it out, or give an array of shape [shot, 0, axis] if there "
+            "are none, such as np.zeros((1, 0, 2), int)"
+        )
+    if x.size and not np.issubdtype(x.dtype, np.integer):
         raise TypeError(
-            f"`{name}` must be an integer array of cell numbers; got dtype {x.dtype}. Use {name}.astype(int)"
+            f"`{name}` must be an integer array of cell numbers, not metres; got dtype {x.dtype}. {_cells(name, x)}"
         )
     if x.ndim != 3:
         raise ValueError(f"`{name}` must have shape [shot, point, axis]; got shape {x.shape}")
     if x.dtype in (np.int32, np.int64):
         return x
     return x.astype(np.int32) if isinstance(x, jax.Array) else x.astype(np.int64)
+
+
+def _cells(name: str, x: Any) -> str:
+    """How to make cell numbers of what is none."""
+    module = "jnp" if isinstance(x, jax.Array) else "np"
+    if x.dtype.kind == "b":
+        return f"Of a mask of the model's cells: {module}.argwhere({name})[None]"
+    if x.dtype.kind in "fV":
+        return (
+            f"Round metres to the nearest cell with {module}.rint({module}.divide({name}, grid_spacing)).astype(int) "
+            f"and cells with {module}.rint({name}).astype(int), or place points between the cells with jaxwave.Hicks"
+        )
+    return f"Make whole numbers of it, e.g. np.array({name}, int)"
 
 
 def dimensions(models: Mapping[str, Any], grid_spacing: Any, placed: Sequence[Any], fields: Sequence[Any]) -> int:

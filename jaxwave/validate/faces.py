@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxwave import boundary
 from jaxwave.survey import Region
 from jaxwave.validate.grid import per_face
@@ -18,7 +20,8 @@ def boundary_kinds(
     given: Any, pml_width: Any, ndim: int, plain: str | None
 ) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
     """What each face is, and how many cells its layer has; ``plain`` is what a face without one is by default."""
-    words = (given,) * (2 * ndim) if given is None or isinstance(given, str) else given
+    words = given.tolist() if isinstance(given, np.ndarray) else given
+    words = (words,) * (2 * ndim) if words is None or isinstance(words, str) else words
     if not isinstance(words, Sequence) or len(words) != 2 * ndim:
         raise ValueError(
             f"`boundary` must be one word or {2 * ndim} of them (first and last face of each axis, slowest axis "

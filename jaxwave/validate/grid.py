@@ -24,6 +24,7 @@ def accuracy(order: Any) -> int:
     """A supported order of the differences."""
     if is_traced(order):
         raise TypeError("`accuracy` must be a number, not a traced value: it is part of the compiled program")
+    order = order.item() if isinstance(order, jax.Array) and order.ndim == 0 else order
     if order not in ACCURACIES:
         raise ValueError(f"`accuracy` must be one of {ACCURACIES}; got {order!r}")
     return int(order)

@@ -23,7 +23,8 @@ def speed(
 
     Args:
         models: Arrays by name.
-        rules: For each, what its values must be: a key of ``RULES``.
+        rules: For each, what its values must be: a key of ``RULES``; with " where " and another's name, only where
+            that is not 0, and not negative there.
         max_vel: What the user gave.
         largest: What models with known values need; if it is less than the second argument it may be anything less.
 
@@ -36,7 +37,7 @@ def speed(
     values = {name: concrete(x) for name, x in models.items()}
     for name, value in values.items():
         if value is not None:
-            _check_values(name, value, rules[name])
+            _check_values(name, value, rules[name], values)
     unknown = [name for name, value in values.items() if value is None]
     if not unknown:
         needed = largest(values, max_vel or 0.0)
@@ -50,10 +51,15 @@ def speed(
     return max_vel, None
 
 
-def _check_values(name: str, value: np.ndarray, rule: str) -> None:
+def _check_values(name: str, value: np.ndarray, rule: str, values: Mapping[str, np.ndarray | None]) -> None:
+    rule, _, other = rule.partition(" where ")
     words, holds = RULES[rule]
     bad = ~holds(value)
+    if other:  # is not 0, as far as that is known
+        filled = np.asarray(False if values[other] is None else values[other] != 0)
+        bad = (bad & filled) | ~RULES["not negative"][1](value)
+        words = f"{words}, or 0 where `{other}` is 0"
     if bad.any():
-        where = first_true(bad)
+        where, value = first_true(bad), np.broadcast_to(value, bad.shape)
         need = "finite" if words == "finite" else f"finite and {words}"
         raise ValueError(f"`{name}` must be {need}; got {value[where]} at index {where} ({int(bad.sum())} such cells)")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 import numbers
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,26 +30,66 @@ def surely_false(flag: Any) -> bool:
     return value is not None and not bool(value)
 
 
-def positive(name: str, x: Any) -> float:
-    """A positive, finite number."""
+def number(name: str, x: Any) -> float:
+    """A real number, of Python, NumPy or JAX, as Python's."""
     if is_traced(x):
         raise TypeError(f"`{name}` must be a number, not a traced value: it is part of the compiled program")
     is_array = isinstance(x, jax.Array | np.ndarray) and x.ndim == 0 and x.dtype.kind in "iuf"
-    if isinstance(x, bool) or not (isinstance(x, numbers.Real) or is_array):
+    if isinstance(x, bool) or np.ma.is_masked(x) or not (isinstance(x, numbers.Real) or is_array):
         raise TypeError(f"`{name}` must be a number; got {x!r}")
-    x = float(x)
+    return float(x)
+
+
+def positive(name: str, x: Any) -> float:
+    """A positive, finite number."""
+    x = number(name, x)
     if not (math.isfinite(x) and x > 0):
         raise ValueError(f"`{name}` must be positive and finite; got {x:g}")
     return x
 
 
+def at_most(x: float) -> str:
+    """A number of six digits for a message that tells to use no more than ``x``: one that is itself no more."""
+    return f"{decimal.Context(prec=6, rounding=decimal.ROUND_FLOOR).create_decimal_from_float(x):g}"
+
+
+def at_least(x: float) -> str:
+    """The same of no less."""
+    return f"{decimal.Context(prec=6, rounding=decimal.ROUND_CEILING).create_decimal_from_float(x):g}"
+
+
 def whole(name: str, x: Any, least: int) -> int:
-    """An integer of at least ``least``."""
-    if isinstance(x, bool) or not isinstance(x, numbers.Integral):
+    """An integer of at least ``least``, of Python, NumPy or JAX, as Python's."""
+    try:
+        n = None if isinstance(x, bool) or np.ma.is_masked(x) else operator.index(x)
+    except TypeError:  # a traced integer's too
+        n = None
+    if n is None:
         raise TypeError(f"`{name}` must be an integer; got {x!r}")
-    if x < least:
-        raise ValueError(f"`{name}` must be at least {least}; got {x}")
-    return int(x)
+    if n < least:
+        raise ValueError(f"`{name}` must be at least {least}; got {n}")
+    return n
+
+
+def wholes(policy: Any, need: str, least: int, *names: str) -> None:
+    """Checks fields of a frozen object that are integers or None, and keeps them as Python's integers.
+
+    For ``__post_init__``. NumPy's are as good, but a policy is to be shown, hashed and stored as what it says.
+
+    Args:
+        policy: The object.
+        need: What they must be, in words.
+        least: The least that they may be.
+        names: The fields.
+    """
+    for name in names:
+        value = getattr(policy, name)
+        if value is None:
+            continue
+        try:
+            object.__setattr__(policy, name, whole(name, value, least))
+        except (TypeError, ValueError):
+            raise ValueError(f"{type(policy).__name__}: `{name}` must be {need}; got {value!r}") from None
 
 
 def flag(name: str, x: Any) -> bool:
@@ -59,9 +101,13 @@ def flag(name: str, x: Any) -> bool:
 
 def fraction(name: str, x: Any) -> float:
     """A number from 0 to 1."""
-    if not isinstance(x, numbers.Real) or not 0 <= float(x) <= 1:
+    try:
+        value = number(name, x)
+    except TypeError:
+        value = math.nan
+    if not 0 <= value <= 1:
         raise ValueError(f"`{name}` must be a number from 0 to 1; got {x!r}")
-    return float(x)
+    return value
 
 
 def path(name: str, x: Any) -> str:
