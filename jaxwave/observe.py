@@ -89,6 +89,7 @@ class Observer:
         step_ratio: Steps of the loop per step of the user.
         nt: The user's steps.
         dt: The user's time step.
+        first: The step of the loop at the user's first one.
     """
 
     forward: Callable[[CallbackState], Any] | None
@@ -97,6 +98,7 @@ class Observer:
     step_ratio: int
     nt: int
     dt: float
+    first: int = 0
 
 
 def first_tick() -> jax.Array:
@@ -123,12 +125,12 @@ def backward(observer: Observer, equation, tick, t, m, w, gradients):
 def _call(observer: Observer, function, direction: str, grid: Grid, tick, t, fields):
     def on_host(tick, t, *named):
         wavefields, gradients = ({name: np.array(field) for name, field in fields.items()} for fields in named)
-        step = int(t) // observer.step_ratio
+        step = (int(t) - observer.first) // observer.step_ratio
         function(CallbackState(step, observer.nt, observer.dt, direction, grid, wavefields, gradients))
         return np.int32(tick + 1)
 
     def call():
         return io_callback(on_host, jax.ShapeDtypeStruct((), np.int32), tick, t, *fields())
 
-    due = t % (observer.every * observer.step_ratio) == 0
+    due = (t - observer.first) % (observer.every * observer.step_ratio) == 0  # never before the first one
     return lax.cond(due, call, lambda: tick)

@@ -8,14 +8,23 @@ from typing import Any, NamedTuple
 import jax
 from jax.typing import ArrayLike
 
-from jaxwave import validate
-from jaxwave.embedding import finish, run_inputs
+from jaxwave import substeps, validate
+from jaxwave.embedding import finish, last_samples, run_inputs
 from jaxwave.equations.acoustic import AcousticEquation
 from jaxwave.equations.elastic import ElasticEquation
 from jaxwave.equations.scalar import ScalarEquation
 from jaxwave.observe import CallbackState
 from jaxwave.problem import Problem, describe
-from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
+from jaxwave.results import (
+    AcousticResult,
+    AcousticState,
+    ElasticResult,
+    ElasticState,
+    LastSources,
+    RunInfo,
+    ScalarResult,
+    WaveState,
+)
 from jaxwave.rules import propagate
 from jaxwave.storage.base import Storage
 from jaxwave.storage.codecs import Codec
@@ -122,7 +131,8 @@ def scalar(
         (1, 2, 100)
     """
     out = run(describe(ScalarEquation, **locals()))
-    return ScalarResult(*out.wavefields.values(), *out.memory.values(), out.is_finite, out.info, out.records[""])
+    state = *out.wavefields.values(), *out.memory.values(), out.last_sources
+    return ScalarResult(*state, out.is_finite, out.info, out.records[""])
 
 
 def acoustic(
@@ -252,7 +262,7 @@ def acoustic(
     out = run(describe(AcousticEquation, **by_name(locals())))
     fields = [out.wavefields.get(name) for name in AcousticState._fields[:4]]
     records = [out.records.get(kind) for kind in AcousticEquation.receiver_kinds(3)]
-    return AcousticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
+    return AcousticResult(*fields, *out.memory.values(), out.last_sources, out.is_finite, out.info, *records)
 
 
 def elastic(
@@ -437,7 +447,7 @@ def elastic(
     out = run(describe(ElasticEquation, **by_name(locals())))
     fields = [out.wavefields.get(name) for name in ElasticState._fields[:9]]
     records = [out.records.get(kind) for kind in ElasticEquation.receiver_kinds(3)]
-    return ElasticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
+    return ElasticResult(*fields, *out.memory.values(), out.last_sources, out.is_finite, out.info, *records)
 
 
 def by_name(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -459,6 +469,7 @@ class Outcome(NamedTuple):
 
     wavefields: dict[str, jax.Array]
     memory: dict[str, tuple[jax.Array, ...]]
+    last_sources: LastSources | None
     is_finite: jax.Array
     info: RunInfo
     records: dict[str, jax.Array]
@@ -479,4 +490,13 @@ def run(problem: Problem) -> Outcome:
     # A compiled function returns mappings in alphabetical order.
     wavefields = {name: wavefields[name] for name in setup.equation.wavefield_offsets(setup.grid.ndim)}
     memory = {name: memory[name] for name in setup.equation.memory_names}
-    return Outcome(wavefields, memory, is_finite, info, records)
+    return Outcome(wavefields, memory, _last_sources(problem), is_finite, info, records)
+
+
+def _last_sources(problem: Problem) -> LastSources | None:
+    """What a run with sub-steps leaves of its sources to the run that goes on."""
+    setup, arrays = problem.setup, problem.arrays
+    if setup.step_ratio == 1:
+        return None
+    samples = last_samples(setup, arrays["amplitudes"], arrays["before"])
+    return LastSources(samples, setup.step_ratio, min((setup.n_before or 0) + setup.nt, substeps.REACH))
