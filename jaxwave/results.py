@@ -20,7 +20,8 @@ class RunInfo:
 
     Attributes:
         step_ratio: Time steps of the loop per time step of the user (sub-steps).
-        inner_dt: Time step of the loop, in seconds.
+        inner_dt: Time step of the loop, in seconds. Velocities and strain rates on a staggered grid are recorded half
+            of it before their samples' times.
         max_vel: Maximum speed that the sub-steps and the absorbing layers were made for.
         pml_freq: Frequency that the absorbing layers were made for, in Hz.
         region: Part of the model that was used.
