@@ -9,9 +9,18 @@ from jaxwave.memory import MemoryEstimate, estimate_memory, plan
 from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
 from jaxwave.observe import CallbackState
 from jaxwave.planning import BudgetError, StoragePlan
-from jaxwave.problem import PmlFrequencyWarning, SpeedWarning, SubstepWarning
+from jaxwave.problem import NoEffectWarning, PmlFrequencyWarning, SpeedWarning, SubstepWarning
 from jaxwave.propagators import acoustic, elastic, scalar
-from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
+from jaxwave.results import (
+    AcousticResult,
+    AcousticState,
+    ElasticResult,
+    ElasticState,
+    LastSources,
+    RunInfo,
+    ScalarResult,
+    WaveState,
+)
 from jaxwave.storage import StorageError
 from jaxwave.survey import IGNORE_LOCATION
 
@@ -28,7 +37,9 @@ __all__ = [
     "ElasticResult",
     "ElasticState",
     "Hicks",
+    "LastSources",
     "MemoryEstimate",
+    "NoEffectWarning",
     "PmlFrequencyWarning",
     "RunInfo",
     "ScalarResult",

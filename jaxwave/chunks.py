@@ -1,6 +1,7 @@
 """What the time loops are made of: the static plan of a run, its operands, and scans over chunks, entries and steps.
 
-Time is cut into chunks of stored entries, and an entry is ``interval`` steps, of which the first is stored.
+Time is cut into chunks of stored entries, and an entry is ``interval`` steps, of which the first is stored. The last
+entry is shorter where the interval does not divide the number of steps.
 """
 
 from __future__ import annotations
@@ -88,9 +89,14 @@ class Plan:
 
     def chunks(self, n_steps: int, x: Any, stored: bool) -> Chunks:
         """How the steps of a run with states like ``x`` divide; one chunk if nothing is ``stored``."""
-        n_entries = n_steps // self.interval
+        n_entries = self.entries(n_steps)
         size = self.storage.chunk_size(*self.sizes(n_steps, x)) if stored else n_entries
-        return Chunks(size, n_entries // size, n_entries % size)
+        full = n_steps // self.interval // size  # without the shorter entry, which differs
+        return Chunks(size, full, n_entries - full * size)
+
+    def entries(self, n_steps: int) -> int:
+        """Number of entries of a run of ``n_steps``."""
+        return -(-n_steps // self.interval)
 
     def footprint(self, n_steps: int, x: Any) -> base.Footprint:
         """Bytes of the history of all terms."""
@@ -103,7 +109,7 @@ class Plan:
         """
         terms = self._most_terms if self.storage.replays else 1
         kept = self._reversed(x) if isinstance(self.storage, Reverse) else specs(jax.tree.leaves(x))
-        return n_steps // self.interval, self.entry_spec(x) * terms, kept
+        return self.entries(n_steps), self.entry_spec(x) * terms, kept
 
     @property
     def _most_terms(self) -> int:
@@ -190,7 +196,10 @@ class Replayed:
 
 
 class Chunks(NamedTuple):
-    """How the stored entries divide: into ``full`` chunks of ``size``, and one of ``rest`` unless that is 0."""
+    """How the stored entries divide: into ``full`` chunks of ``size``, and one of ``rest`` unless that is 0.
+
+    An entry that is shorter than the others is the last one of the rest.
+    """
 
     size: int
     full: int
@@ -215,24 +224,38 @@ def over_chunks(body, carry, series, chunks: Chunks, interval: int, reverse: boo
     def rest(carry):
         return body(carry, chunks.full, series[chunks.full * per :], chunks.rest)
 
-    stages = [full, rest] if chunks.rest else [full]
+    stages = [stage for stage, n in ((full, chunks.full), (rest, chunks.rest)) if n]
     outputs = []
     for stage in reversed(stages) if reverse else stages:
         carry, out = stage(carry)
         outputs.append(out)
-    return carry, jnp.concatenate(outputs[::-1] if reverse else outputs) if chunks.rest else outputs[0]
+    return carry, _joined(outputs, reverse)
 
 
 def over_entries(entry, carry, series, size: int, interval: int, levels: int, reverse: bool):
-    """Scans ``entry(carry, j, steps of the series)`` over the ``size`` entries of a chunk.
+    """Scans ``entry(carry, j, steps of the series)`` over the ``size`` entries of a chunk; a shorter one is its last.
 
     With two time ``levels``, two entries an iteration when an entry is an odd number of steps: the levels of a leapfrog
     swap their buffers in every step, and after an even number are back in place, so that the loop copies nothing.
     """
-    scanned = (jnp.arange(size), series.reshape(size, interval, *series.shape[1:]))
-    unroll = 2 if levels == 2 and interval % 2 and size > 1 else 1
-    carry, out = lax.scan(lambda carry, x: entry(carry, *x), carry, scanned, reverse=reverse, unroll=unroll)
-    return carry, _merge_leading(out)
+    whole, short = divmod(series.shape[0], interval)
+
+    def equal(carry):
+        steps = series[: whole * interval].reshape(whole, interval, *series.shape[1:])
+        unroll = 2 if levels == 2 and interval % 2 and whole > 1 else 1
+        scanned = (jnp.arange(whole), steps)
+        carry, out = lax.scan(lambda carry, x: entry(carry, *x), carry, scanned, reverse=reverse, unroll=unroll)
+        return carry, _merge_leading(out)
+
+    def shorter(carry):
+        return entry(carry, size - 1, series[whole * interval :])
+
+    stages = [stage for stage, n in ((equal, whole), (shorter, short)) if n]
+    outputs = []
+    for stage in reversed(stages) if reverse else stages:
+        carry, out = stage(carry)
+        outputs.append(out)
+    return carry, _joined(outputs, reverse)
 
 
 def over_unstored(step, carry, series, levels: int, reverse: bool):
@@ -247,6 +270,11 @@ def over_unstored(step, carry, series, levels: int, reverse: bool):
 def join(first, others):
     """One sample and those of the other steps of its entry."""
     return jnp.concatenate([first[None], others]) if others.shape[0] else first[None]
+
+
+def _joined(outputs, reverse: bool):
+    """Outputs of consecutive parts of time, in the order of time."""
+    return jnp.concatenate(outputs[::-1] if reverse else outputs) if len(outputs) > 1 else outputs[0]
 
 
 def _merge_leading(x):

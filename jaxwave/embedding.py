@@ -16,17 +16,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxwave import substeps
 from jaxwave.boundary import Grid
 from jaxwave.chunks import RunInputs
 from jaxwave.equations import points
 from jaxwave.equations.base import Equation
-from jaxwave.resample import downsample, upsample
 from jaxwave.survey import Points, Region, place
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What is static about a call, before the storage policy. Hashable."""
+    """What is static about a call, before the storage policy. Hashable.
+
+    Attributes:
+        n_before: Samples of each source that the run's first state has of an earlier run with sub-steps; None where the
+            run begins anew or there are no sub-steps.
+    """
 
     equation: Equation
     region: Region
@@ -35,11 +40,21 @@ class Setup:
     dt: float
     inner_dt: float
     step_ratio: int
-    resampling: tuple[tuple[str, Any], ...]
+    n_before: int | None = None
 
     @property
     def grid(self) -> Grid:
         return self.equation.grid
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the loop."""
+        return substeps.loop_steps(self.nt, self.step_ratio, self.n_before is not None)
+
+    @property
+    def first_sample(self) -> int:
+        """The step of the loop that the first sample is recorded before."""
+        return substeps.first_sample(self.step_ratio, self.n_before is not None)
 
 
 @functools.lru_cache(maxsize=8)
@@ -57,7 +72,7 @@ def run_inputs(setup: Setup, arrays: dict[str, Any], max_vel: float, pml_freq: f
 
 @functools.partial(jax.jit, static_argnums=0)
 def prepare(setup: Setup, arrays: dict[str, Any]):
-    """Coefficients, constants, weights of the records, injected amplitudes [nt, shot, source], first state."""
+    """Coefficients, constants, weights of the records, injected amplitudes [step, shot, source], first state."""
     models = {name: _on_interior(setup, model) for name, model in arrays["models"].items()}
     dtype = next(iter(models.values())).dtype
     m = setup.equation.coefficients(models, setup.inner_dt)
@@ -68,7 +83,7 @@ def prepare(setup: Setup, arrays: dict[str, Any]):
     }
     weights = jnp.concatenate([_no_points(setup, dtype), *(found.weight for found in receivers.values())], axis=1)
     state = setup.equation.confine(m, _first_state(setup, arrays))
-    return m, operands, weights, _injected(setup, m, arrays["amplitudes"], sources, dtype), state
+    return m, operands, weights, _injected(setup, m, arrays, sources, dtype), state
 
 
 def _on_interior(setup: Setup, model: jax.Array) -> jax.Array:
@@ -88,13 +103,16 @@ def _no_points(setup: Setup, dtype) -> jax.Array:
     return jnp.zeros((setup.n_shots, 0), dtype)
 
 
-def _injected(setup: Setup, m, amplitudes: Mapping[str, Any], sources: Mapping[str, Points], dtype) -> jax.Array:
-    """What is added to the wavefields in each step: [nt, shot, source], one kind of source after the other."""
-    parts = [jnp.zeros((setup.nt * setup.step_ratio, setup.n_shots, 0), dtype)]
-    for kind, f in amplitudes.items():
-        f = upsample(f, setup.step_ratio, **dict(setup.resampling))
+def _injected(setup: Setup, m, arrays: dict[str, Any], sources: Mapping[str, Points], dtype) -> jax.Array:
+    """What is added to the wavefields in each step: [step, shot, source], one kind of source after the other."""
+    parts = [jnp.zeros((setup.n_steps, setup.n_shots, 0), dtype)]
+    for kind, f in arrays["amplitudes"].items():
         scale = setup.equation.source_scale(m, kind, sources[kind].cells, setup.inner_dt) * sources[kind].weight
-        parts.append(jnp.moveaxis(scale[:, :, None] * f, 2, 0))
+        if setup.step_ratio == 1:
+            parts.append(jnp.moveaxis(scale[:, :, None] * f, 2, 0))
+        else:
+            before = jnp.moveaxis(arrays["before"][kind], 2, 0) if setup.n_before else None
+            parts.append(scale[None] * substeps.interpolate(jnp.moveaxis(f, 2, 0), before, setup.step_ratio))
     return parts[-1] if len(parts) < 3 else jnp.concatenate(parts[1:], axis=2)
 
 
@@ -122,7 +140,7 @@ def finish(setup: Setup, receivers: Mapping[str, Any], weights: jax.Array, data:
     wavefields are finite.
     """
     equation, geometry = setup.equation, setup.grid
-    records = downsample(jnp.moveaxis(data, 0, 2), setup.step_ratio, **dict(setup.resampling)) * weights[:, :, None]
+    records = jnp.moveaxis(data[setup.first_sample :: setup.step_ratio], 0, 2) * weights[:, :, None]
     none = {kind: records[:, :0] for kind in equation.receiver_kinds(geometry.ndim)}
     wavefields, memory = equation.unpack(x)
     offsets = equation.wavefield_offsets(geometry.ndim)
@@ -136,3 +154,11 @@ def finish(setup: Setup, receivers: Mapping[str, Any], weights: jax.Array, data:
     }
     is_finite = jnp.stack([jnp.isfinite(field).all() for field in wavefields]).all()
     return {**none, **points.split(records, receivers)}, seen, remembered, is_finite
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def last_samples(setup: Setup, amplitudes: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """The samples of each kind of source that a run which goes on from the final state needs."""
+    if setup.n_before is None:
+        return {kind: substeps.last_samples(f) for kind, f in amplitudes.items()}
+    return {kind: substeps.last_samples(jnp.concatenate([before[kind], f], axis=-1)) for kind, f in amplitudes.items()}

@@ -96,7 +96,10 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
             found = [
                 keeper.entry(h, chunk, front, j, size) for h, (chunk, *_), front in zip(kept, read, fronts, strict=True)
             ]
-            w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, [terms for terms, _ in found])
+            images = [terms for terms, _ in found]
+            if steps.shape[0] < interval:  # the last entry, which stands for fewer steps
+                images = [each(lambda g: g * (steps.shape[0] / interval), terms) for terms in images]
+            w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, images)
             return ([front for _, front in found], w, tick, gradients), join(first, others)
 
         carry = ([front for _, front, _ in read], w, tick, gradients)

@@ -24,7 +24,7 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
     """
     equation, storage, interval = plan.equation, plan.storage, plan.interval
     m, operands = inputs.m, inputs.operands
-    size, wanted, nothing = series.shape[0] // interval, plan.saved_terms(save), plan.wanted(())
+    size, wanted, nothing = plan.entries(series.shape[0]), plan.saved_terms(save), plan.wanted(())
     observer = plan.observer if plan.observer and plan.observer.forward else None
 
     def advance(x, tick, t, s, scatter, keep):
@@ -37,8 +37,13 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
     def entry(carry, j, steps):
         x, tick, buffer = carry
         first_t = t + j * interval
+        count = steps.shape[0]  # the steps that the stored one stands for
         scatter = [
-            (dm, each(lambda chunk: plan.decode(storage.entry(chunk, j, size), x), chunks)) for dm, chunks in stored
+            (
+                dm if count == 1 else each(lambda g: count * g, dm),
+                each(lambda chunk: plan.decode(storage.entry(chunk, j, size), x), chunks),
+            )
+            for dm, chunks in stored
         ]
         x, tick, record, terms = advance(x, tick, first_t, steps[0], scatter, wanted)
         buffer = each(lambda chunk, part: storage.keep(chunk, part, first + j, size), buffer, plan.pack(x, terms, save))

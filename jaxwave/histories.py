@@ -150,12 +150,17 @@ class Replaying(Stored):
         stored = [(dm, chunks) for (_, dm), (_, chunks) in zip(run.pairs, replayed, strict=True)]
         interval = self._plan.interval
         t = i * self._size * interval
-        series = lax.dynamic_slice_in_dim(run.amplitudes, t, size * interval)
+        series = lax.dynamic_slice_in_dim(self._whole_entries(run.amplitudes), t, size * interval)
         carry = (front.x, observe.first_tick())
         spec, storage = self._plan.pack_spec(self._x, save), self._plan.storage
         buffer = each(lambda entry: storage.buffer(entry, size), spec)
         (x, _), chunks, _ = forward_chunk(self._quiet, run, carry, t, series, stored, save, buffer, 0)
         return _Front(x, [f for f, _ in replayed]), chunks
+
+    def _whole_entries(self, amplitudes: jax.Array) -> jax.Array:
+        """With steps added to a last entry that is shorter: nothing reads what is after its first step."""
+        missing = -amplitudes.shape[0] % self._plan.interval
+        return jnp.pad(amplitudes, [(0, missing), (0, 0), (0, 0)]) if missing else amplitudes
 
     # ---- where few states are kept, and change places ----
 

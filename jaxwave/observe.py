@@ -94,6 +94,7 @@ class Observer:
         step_ratio: Steps of the loop per step of the user.
         nt: The user's steps.
         dt: The user's time step.
+        first: The step of the loop at the user's first one.
     """
 
     forward: Callable[[CallbackState], Any] | None
@@ -102,6 +103,7 @@ class Observer:
     step_ratio: int
     nt: int
     dt: float
+    first: int = 0
 
 
 @contextlib.contextmanager
@@ -149,7 +151,7 @@ def backward(observer: Observer, equation, tick, t, m, w, gradients):
 def _call(observer: Observer, function, direction: str, grid: Grid, tick, t, fields):
     def on_host(tick, t, *named):
         wavefields, gradients = ({name: np.array(field) for name, field in fields.items()} for fields in named)
-        step = int(t) // observer.step_ratio
+        step = (int(t) - observer.first) // observer.step_ratio
         try:
             function(CallbackState(step, observer.nt, observer.dt, direction, grid, wavefields, gradients))
         except BaseException as error:
@@ -161,5 +163,5 @@ def _call(observer: Observer, function, direction: str, grid: Grid, tick, t, fie
     def call():
         return io_callback(on_host, jax.ShapeDtypeStruct((), np.int32), tick, t, *fields())
 
-    due = t % (observer.every * observer.step_ratio) == 0
+    due = (t - observer.first) % (observer.every * observer.step_ratio) == 0  # never before the first one
     return lax.cond(due, call, lambda: tick)

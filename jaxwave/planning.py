@@ -167,7 +167,7 @@ class Case(NamedTuple):
 
     @property
     def n_steps(self) -> int:
-        return self.setup.nt * self.setup.step_ratio
+        return self.setup.n_steps
 
 
 def case(setup: Setup, plan: Plan, arrays: dict[str, Any], max_vel: float, pml_freq: float) -> Case:
@@ -191,12 +191,17 @@ def _arrays(case: Case, nt: int) -> tuple[dict[str, Any], dict[str, Any]]:
     amplitudes = {kind: np.zeros((setup.n_shots, n, nt), case.dtype) for kind, n in kinds["sources"]}
     models = {name: np.ones(shape, case.dtype) for name, shape in case.models}
     places = {name: points(name) for name in ("sources", "receivers")}
-    return models, {"amplitudes": amplitudes, **places, "fields": {}, "memory": None}
+    return models, {"amplitudes": amplitudes, **places, "fields": {}, "memory": None, "before": {}}
+
+
+def _begun(case: Case, nt: int) -> Setup:
+    """A run of ``nt`` steps of the user that begins anew."""
+    return dataclasses.replace(case.setup, nt=nt, n_before=None)
 
 
 def _compiled(case: Case, storage: Storage, nt: int, gradient: bool = True) -> Any:
     """A program of ``nt`` steps of the user, of the arrays of :func:`_arrays`: a gradient or a forward run."""
-    setup, plan = dataclasses.replace(case.setup, nt=nt), dataclasses.replace(case.plan, storage=storage)
+    setup, plan = _begun(case, nt), dataclasses.replace(case.plan, storage=storage)
 
     def misfit(models, others):
         inputs, _ = run_inputs(setup, {**others, "models": models}, case.max_vel, case.pml_freq)
@@ -255,7 +260,7 @@ def _measure(case: Case, storage: Storage, gradient: bool = True) -> Measured:
         start = time.perf_counter()
         jax.block_until_ready(compiled(*arrays))
         seconds.append(time.perf_counter() - start)
-    n_steps = nt * case.setup.step_ratio
+    n_steps = _begun(case, nt).n_steps
     plan = dataclasses.replace(case.plan, storage=storage)
     held = plan.footprint(n_steps, _state(case)).device if gradient else 0
     return Measured(min(seconds[1:]) / n_steps, device_bytes(compiled) - held - _series_bytes(case, nt))
@@ -278,7 +283,7 @@ def _compiled_bytes(case: Case, storage: Storage) -> int:
 @_outside_traces
 def _state(case: Case) -> Any:
     models, others = _arrays(case, 1)
-    setup = dataclasses.replace(case.setup, nt=1)
+    setup = _begun(case, 1)
     return jax.eval_shape(lambda: prepare(setup, {**others, "models": models})[-1])
 
 
@@ -311,7 +316,7 @@ def _recompute_within(case: Case, codec: Codec, memory: int) -> Recompute:
     try:
         dataclasses.replace(case.plan, storage=storage).chunks(case.n_steps, _state(case), True)
     except ValueError:
-        return Recompute(codec, segments=case.n_steps // case.plan.interval, slots=1)
+        return Recompute(codec, segments=case.plan.entries(case.n_steps), slots=1)
     return storage
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave import grid, planning, validate
+from jaxwave import grid, planning, substeps, validate
 from jaxwave.boundary import Grid
 from jaxwave.chunks import Plan
 from jaxwave.embedding import Setup
@@ -34,6 +34,10 @@ class SubstepWarning(UserWarning):
 
 class SpeedWarning(UserWarning):
     """``max_vel`` is below the speed that the models need."""
+
+
+class NoEffectWarning(UserWarning):
+    """An argument was given that does nothing."""
 
 
 class PmlFrequencyWarning(UserWarning):
@@ -80,20 +84,20 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
         if kind in sources:
             validate.positive_around(kind, sources[kind], model, models[model], axes, region, kinds)
     interval = validate.whole("model_gradient_sampling_interval", a.model_gradient_sampling_interval, 1)
-    validate.divides(interval, nt * step_ratio)
-    resampling = _resampling(a)
-    observer = _observer(a, step_ratio, nt, dt)
+    _tell_without_effect(a)
     fraction = validate.fraction("mpml_fraction", getattr(a, "mpml_fraction", 0.0))
     equation = physics(Grid(region.shape, spacing, accuracy, widths, kinds, fraction))
     of_state = arrays["memory"] is not None
     arrays["fields"] = _checked_fields(equation, arrays["fields"], n_shots, of_state)
     arrays["memory"] = _checked_memory(equation, arrays["memory"], n_shots, models)
+    n_before, arrays["before"] = _before(a.initial_state, step_ratio, amplitudes)
     pml_freq = _pml_freq(a.pml_freq, amplitudes, sources, dt)
     _tell_substeps(step_ratio, dt, max_vel, spacing)
     if needed is not None:
         _tell_speed(physics, models, max_vel, needed, inner_dt, spacing)
 
-    setup = Setup(equation, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
+    setup = Setup(equation, region, n_shots, nt, dt, inner_dt, step_ratio, n_before)
+    observer = _observer(a, setup)
     chosen = None
     if isinstance(storage, Auto):
         request, undecided = storage, Plan(equation, DeviceStorage(storage.codec), interval)
@@ -101,7 +105,8 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
         storage = chosen.chosen.storage
     storage = storage.resolve(inner_dt * interval, interval, equation)
     plan = Plan(equation, storage, interval, observer)
-    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, chosen, fraction)
+    ends = nt * dt if step_ratio == 1 else (nt - 1) * dt + inner_dt
+    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, chosen, fraction, ends)
     return Problem(setup, plan, info, arrays)
 
 
@@ -194,20 +199,25 @@ def _shots(physics: type[Equation], ndim: int, arrays: dict[str, Any]) -> int:
     return n_shots
 
 
-def _resampling(a: SimpleNamespace) -> tuple[tuple[str, Any], ...]:
-    return (
-        ("freq_taper_frac", validate.fraction("freq_taper_frac", a.freq_taper_frac)),
-        ("time_pad_frac", validate.fraction("time_pad_frac", a.time_pad_frac)),
-        ("time_taper", validate.flag("time_taper", a.time_taper)),
-    )
+def _tell_without_effect(a: SimpleNamespace) -> None:
+    """Warns of options of a resampling in the frequency domain, which there is none of."""
+    given = [name for name in ("freq_taper_frac", "time_pad_frac") if validate.fraction(name, getattr(a, name))]
+    given += ["time_taper"] if validate.flag("time_taper", a.time_taper) else []
+    if given:
+        warnings.warn(
+            f"{' and '.join(f'`{name}`' for name in given)} given, which does nothing: with sub-steps, records are the "
+            "loop's own values and sources are interpolated between neighbouring samples, so nothing wraps around or "
+            "rings. Leave it out; to taper a source or a record, use jaxwave.resample.cosine_taper_end",
+            NoEffectWarning, stacklevel=4,
+        )  # fmt: skip
 
 
-def _observer(a: SimpleNamespace, step_ratio: int, nt: int, dt: float) -> Observer | None:
+def _observer(a: SimpleNamespace, setup: Setup) -> Observer | None:
     forward, backward = a.forward_callback, a.backward_callback
     every = validate.callbacks(a.callback_frequency, forward_callback=forward, backward_callback=backward)
     if forward is None and backward is None:
         return None
-    return Observer(forward, backward, every, step_ratio, nt, dt)
+    return Observer(forward, backward, every, setup.step_ratio, setup.nt, setup.dt, setup.first_sample)
 
 
 def _storage(a: SimpleNamespace) -> Storage | Auto:
@@ -273,8 +283,10 @@ def _tell_substeps(step_ratio: int, dt: float, max_vel: float, spacing: Sequence
     if step_ratio > 1:
         warnings.warn(
             f"dt={dt:g} s exceeds the stable limit {grid.cfl_time_step(max_vel, spacing):g} s for max_vel={max_vel:g} "
-            f"and grid_spacing={list(spacing)}; each time step is divided into {step_ratio}, and sources and records "
-            "are resampled. Nothing needs to be done unless speed matters: use a smaller dt or a coarser grid then",
+            f"and grid_spacing={list(spacing)}; each time step is divided into {step_ratio}. Records are the loop's "
+            f"own values at their samples' times; sources are interpolated between their samples, to 1 % below "
+            f"{substeps.BAND / (2 * dt):.3g} Hz ({substeps.BAND:g} of the Nyquist frequency). If they have more above "
+            "it, give them at a smaller dt",
             SubstepWarning, stacklevel=4,
         )  # fmt: skip
 
@@ -342,3 +354,14 @@ def _checked_memory(equation: Equation, memory, n_shots: int, models):
         for x in part:
             validate.same_dtype(**{name: model, "a memory variable of initial_state": x})
     return memory
+
+
+def _before(initial_state: Any, step_ratio: int, amplitudes) -> tuple[int | None, dict[str, Any]]:
+    """The samples of each kind of source that a state with sub-steps has: their number, and [shot, source, sample]."""
+    last = getattr(initial_state, "last_sources", None)
+    validate.same_substeps(initial_state, last, step_ratio)
+    if last is None:
+        return None, {}
+    validate.source_goes_on(last.samples, last.n_samples, amplitudes)
+    zeros = {kind: np.zeros((*f.shape[:2], last.n_samples), f.dtype) for kind, f in amplitudes.items()}
+    return last.n_samples, {kind: last.samples.get(kind, zeros[kind]) for kind in amplitudes}

@@ -8,14 +8,23 @@ from typing import Any, NamedTuple
 import jax
 from jax.typing import ArrayLike
 
-from jaxwave import validate
-from jaxwave.embedding import finish, run_inputs
+from jaxwave import substeps, validate
+from jaxwave.embedding import finish, last_samples, run_inputs
 from jaxwave.equations.acoustic import AcousticEquation
 from jaxwave.equations.elastic import ElasticEquation
 from jaxwave.equations.scalar import ScalarEquation
 from jaxwave.observe import CallbackState
 from jaxwave.problem import Problem, describe
-from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
+from jaxwave.results import (
+    AcousticResult,
+    AcousticState,
+    ElasticResult,
+    ElasticState,
+    LastSources,
+    RunInfo,
+    ScalarResult,
+    WaveState,
+)
 from jaxwave.rules import propagate
 from jaxwave.storage.base import Storage
 from jaxwave.storage.codecs import Codec
@@ -64,7 +73,9 @@ def scalar(
     Args:
         v: Wave speed [*cells], or one model per shot [shot, *cells], in 1, 2 or 3 dimensions. Float32 or float64.
         grid_spacing: Cell size (metres), one number or one per axis.
-        dt: Time step of sources and records (seconds). Above the stability limit each is divided into sub-steps.
+        dt: Time step of sources and records (seconds). Above the stability limit each is divided into sub-steps:
+            records are then the loop's values at their samples' times, and sources are interpolated between their
+            samples, to 1 % for frequencies below 0.4 of the Nyquist frequency.
         source_amplitudes: Source time functions f [shot, source, nt].
         source_locations: Integer cells [shot, source, axis]. Sources at the same place add up.
         receiver_locations: Integer cells [shot, receiver, axis].
@@ -85,12 +96,12 @@ def scalar(
         origin: First cell of the region that the initial wavefields cover (they then include its layers).
         wavefield_0: Initial wavefield [shot, *region], or with the cells of the layers. Default 0.
         wavefield_m1: The same one step of the loop earlier.
-        initial_state: State of an earlier run, in place of the two wavefields: continues it exactly.
+        initial_state: State of an earlier run, in place of the two wavefields: continues it exactly, with the same
+            sources where there are sub-steps.
         model_gradient_sampling_interval: Steps of the loop from one contribution to the model gradient to the next. 1
-            (the default) is exact; more stores less. It must divide the number of steps.
-        freq_taper_frac: Fraction of the spectrum that is tapered when sources and records are resampled. Default 0.
-        time_pad_frac: Fraction of their length that they are padded by. Default 0.
-        time_taper: Whether to taper their ends. Default False.
+            (the default) is exact; more stores less.
+        freq_taper_frac, time_pad_frac, time_taper: Options of a resampling in the frequency domain. They do nothing, as
+            there is none, and a :class:`jaxwave.NoEffectWarning` says so. Default 0, 0, False.
         forward_callback: Called with a :class:`jaxwave.CallbackState` every ``callback_frequency`` time steps, before
             the step's update.
         backward_callback: The same in the adjoint loop, with the adjoint wavefields.
@@ -122,7 +133,8 @@ def scalar(
         (1, 2, 100)
     """
     out = run(describe(ScalarEquation, **locals()))
-    return ScalarResult(*out.wavefields.values(), *out.memory.values(), out.is_finite, out.info, out.records[""])
+    state = *out.wavefields.values(), *out.memory.values(), out.last_sources
+    return ScalarResult(*state, out.is_finite, out.info, out.records[""])
 
 
 def acoustic(
@@ -176,10 +188,10 @@ def acoustic(
         v_t = -grad(p) / rho + f / rho        p_t = -K div(v) + K q        K = rho v^2
 
     On a staggered grid (:mod:`jaxwave.equations.acoustic` has the scheme): pressure in the cells at t, the velocity
-    along each axis half a cell after the cell of the same number and at t - dt/2. Differences of order ``accuracy`` in
-    space and 2 in time, with convolutional perfectly matched layers around the model. Differentiable with respect to
-    ``v``, ``rho``, the source amplitudes and the initial wavefields, in reverse and forward mode; exact for the
-    discrete scheme.
+    along each axis half a cell after the cell of the same number and half a step of the loop earlier (``info.inner_dt``
+    / 2, which is dt/2 without sub-steps). Differences of order ``accuracy`` in space and 2 in time, with convolutional
+    perfectly matched layers around the model. Differentiable with respect to ``v``, ``rho``, the source amplitudes and
+    the initial wavefields, in reverse and forward mode; exact for the discrete scheme.
 
     Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, x in 1-D. What is not said here is
     as for :func:`scalar`.
@@ -205,7 +217,8 @@ def acoustic(
             [shot, source, axis]. A force acts half a cell after its cell, along its axis.
         receiver_locations_p: Integer cells [shot, receiver, axis] where the pressure (Pa) is recorded.
         receiver_locations_z, receiver_locations_y, receiver_locations_x: The same for the velocity (m/s) along an axis,
-            recorded half a cell after the cell and dt/2 before the sample's time.
+            recorded half a cell after the cell and half a step of the loop (``info.inner_dt`` / 2) before the sample's
+            time.
         nt: Number of time steps; needed when there are no sources.
         accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
         pml_width: Cells of absorbing layer at each face: one number (for all that have one), or first and last of each
@@ -222,7 +235,8 @@ def acoustic(
         pressure_0: Initial pressure [shot, *region], or with the cells of the layers. Default 0.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
             the value before the first cell of their own axis, as they are returned. Default 0.
-        initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly.
+        initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly, with the same
+            sources where there are sub-steps.
         model_gradient_sampling_interval, freq_taper_frac, time_pad_frac, time_taper: As for :func:`scalar`.
         forward_callback, backward_callback, callback_frequency: The same. The wavefields are "pressure_0", "vx_0", ...;
             the gradients are those with respect to "bulk_modulus" and, between cells, "buoyancy_x", ...
@@ -253,7 +267,7 @@ def acoustic(
     out = run(describe(AcousticEquation, **by_name(locals())))
     fields = [out.wavefields.get(name) for name in AcousticState._fields[:4]]
     records = [out.records.get(kind) for kind in AcousticEquation.receiver_kinds(3)]
-    return AcousticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
+    return AcousticResult(*fields, *out.memory.values(), out.last_sources, out.is_finite, out.info, *records)
 
 
 def elastic(
@@ -334,9 +348,10 @@ def elastic(
 
     On a staggered grid (:mod:`jaxwave.equations.elastic` has the scheme): normal stresses in the cells, the velocity
     along each axis half a cell after the cell of the same number, the other stresses half a cell after it along both
-    their axes; stresses at t, velocities at t - dt/2. Differences of order ``accuracy`` in space and 2 in time, with
-    convolutional perfectly matched layers around the model. Differentiable with respect to the models, the source
-    amplitudes and the initial wavefields, in reverse and forward mode; exact for the discrete scheme.
+    their axes; stresses at t, velocities half a step of the loop earlier (``info.inner_dt`` / 2, which is dt/2 without
+    sub-steps). Differences of order ``accuracy`` in space and 2 in time, with convolutional perfectly matched layers
+    around the model. Differentiable with respect to the models, the source amplitudes and the initial wavefields, in
+    reverse and forward mode; exact for the discrete scheme.
 
     Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, which is plane strain. What is not
     said here is as for :func:`scalar`.
@@ -378,9 +393,10 @@ def elastic(
         receiver_locations_p: Integer cells [shot, receiver, axis] where the pressure (Pa) is recorded: minus the mean
             of the normal stresses.
         receiver_locations_z, receiver_locations_y, receiver_locations_x: The same for the velocity (m/s) along an axis,
-            recorded half a cell after the cell and dt/2 before the sample's time.
+            recorded half a cell after the cell and half a step of the loop (``info.inner_dt`` / 2) before the sample's
+            time.
         receiver_locations_zz, receiver_locations_yy, receiver_locations_xx: The same for the strain rate (1/s), in the
-            cell and dt/2 before the sample's time.
+            cell and half a step of the loop before the sample's time.
         receiver_locations_yz, receiver_locations_xz, receiver_locations_xy: The same, half a cell after the cell along
             both axes.
         nt: Number of time steps; needed when there are no sources.
@@ -402,7 +418,8 @@ def elastic(
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
             the value before the first cell of their own axis, as they are returned. Default 0.
         sigmazz_0, sigmayz_0, sigmaxz_0, sigmayy_0, sigmaxy_0, sigmaxx_0: Initial stresses, the same.
-        initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly.
+        initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly, with the same
+            sources where there are sub-steps.
         model_gradient_sampling_interval, freq_taper_frac, time_pad_frac, time_taper: As for :func:`scalar`.
         forward_callback, backward_callback, callback_frequency: The same. The wavefields are "vx_0", "sigmaxx_0", ...;
             the gradients are those with respect to "lamb" and "mu" of the normal stresses and, between cells,
@@ -438,7 +455,7 @@ def elastic(
     out = run(describe(ElasticEquation, **by_name(locals())))
     fields = [out.wavefields.get(name) for name in ElasticState._fields[:9]]
     records = [out.records.get(kind) for kind in ElasticEquation.receiver_kinds(3)]
-    return ElasticResult(*fields, *out.memory.values(), out.is_finite, out.info, *records)
+    return ElasticResult(*fields, *out.memory.values(), out.last_sources, out.is_finite, out.info, *records)
 
 
 def by_name(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -460,6 +477,7 @@ class Outcome(NamedTuple):
 
     wavefields: dict[str, jax.Array]
     memory: dict[str, tuple[jax.Array, ...]]
+    last_sources: LastSources | None
     is_finite: jax.Array
     info: RunInfo
     records: dict[str, jax.Array]
@@ -480,4 +498,13 @@ def run(problem: Problem) -> Outcome:
     # A compiled function returns mappings in alphabetical order.
     wavefields = {name: wavefields[name] for name in setup.equation.wavefield_offsets(setup.grid.ndim)}
     memory = {name: memory[name] for name in setup.equation.memory_names}
-    return Outcome(wavefields, memory, is_finite, info, records)
+    return Outcome(wavefields, memory, _last_sources(problem), is_finite, info, records)
+
+
+def _last_sources(problem: Problem) -> LastSources | None:
+    """What a run with sub-steps leaves of its sources to the run that goes on."""
+    setup, arrays = problem.setup, problem.arrays
+    if setup.step_ratio == 1:
+        return None
+    samples = last_samples(setup, arrays["amplitudes"], arrays["before"])
+    return LastSources(samples, setup.step_ratio, min((setup.n_before or 0) + setup.nt, substeps.REACH))

@@ -1,5 +1,8 @@
 """Resampling of time series by a whole factor, in the frequency domain.
 
+Zeros are appended meanwhile, so that what is at one end of a series does not come out at the other. The propagators do
+not resample (:mod:`jaxwave.substeps` says what they do with sub-steps); this is for records and wavelets of others.
+
 `upsample` and `downsample` act on the last axis, are linear, and keep the dtype. They are each other's transpose up
 to the factor: ``downsample = upsample^T / step_ratio`` with the same options and no shift, so a gradient that flows
 through one is the other.
@@ -20,7 +23,7 @@ def upsample(
     step_ratio: int,
     *,
     freq_taper_frac: float = 0.0,
-    time_pad_frac: float = 0.0,
+    time_pad_frac: float = 1.0,
     time_taper: bool = False,
 ) -> jax.Array:
     """Interpolate a signal to a finer time step without adding frequencies.
@@ -29,16 +32,17 @@ def upsample(
 
         u(j dt / r) = 1/n sum_{|k| < n/2} S_k exp(2 pi i k j / (n r)),    j = 0 .. n r - 1
 
-    with S the discrete Fourier transform of the n samples and r the ratio. The Nyquist frequency of an even number of
-    samples is dropped. The signal is taken to be periodic, so an end that does not match the start rings;
-    ``time_pad_frac`` and ``time_taper`` are remedies.
+    with S the discrete Fourier transform of the n samples, those of the signal and the zeros after it, and r the ratio.
+    The Nyquist frequency of an even number of samples is dropped. A signal that does not begin and end at 0 rings near
+    those ends; ``time_taper`` is a remedy.
 
     Args:
         signal: Real array ``[..., n]``, sampled at dt. Integers become floats.
         step_ratio: Number of output samples per input sample, r. With 1 the signal is returned as it is.
         freq_taper_frac: Fraction of the band, at its upper end, to taper to zero with a cosine. Default 0.
-        time_pad_frac: Zeros to append while resampling, as a fraction of n. Default 0.
-        time_taper: Whether to multiply the result by a Hann window. Default False.
+        time_pad_frac: Zeros to append while resampling, as a fraction of the signal's length. Default 1, with which
+            nothing wraps around. With 0 the signal is taken to be periodic.
+        time_taper: Whether to taper the first and the last tenth of the result to zero. Default False.
 
     Returns:
         Array ``[..., n * step_ratio]`` of the signal's dtype, sampled at dt / r.
@@ -49,7 +53,7 @@ def upsample(
 
     Example:
         >>> t = jnp.arange(16) / 16
-        >>> fine = upsample(jnp.sin(2 * jnp.pi * t), 4)
+        >>> fine = upsample(jnp.sin(2 * jnp.pi * t), 4, time_pad_frac=0.0)  # it is periodic
         >>> bool(jnp.allclose(fine, jnp.sin(2 * jnp.pi * jnp.arange(64) / 64), atol=1e-6))
         True
 
@@ -65,7 +69,7 @@ def upsample(
     spectrum = _along_last_axis(_band(n, freq_taper_frac), padded) * jnp.fft.rfft(padded)
     out = step_ratio * jnp.fft.irfft(spectrum, n=n * step_ratio)[..., : n_in * step_ratio]
     if time_taper:
-        out = out * _along_last_axis(np.hanning(out.shape[-1]), out)
+        out = out * _along_last_axis(_end_tapers(out.shape[-1]), out)
     return out.astype(signal.dtype)
 
 
@@ -74,7 +78,7 @@ def downsample(
     step_ratio: int,
     *,
     freq_taper_frac: float = 0.0,
-    time_pad_frac: float = 0.0,
+    time_pad_frac: float = 1.0,
     time_taper: bool = False,
     shift: float = 0.0,
 ) -> jax.Array:
@@ -84,15 +88,17 @@ def downsample(
 
         d(j dt r) = 1/(n r) sum_{|k| < n/2} S_k exp(2 pi i k (j - shift/r) / n),    j = 0 .. n - 1
 
-    with S the discrete Fourier transform of the n r samples and r the ratio. Frequencies at and above the new Nyquist
-    frequency are dropped.
+    with S the discrete Fourier transform of the n r samples, those of the signal and the zeros after it, and r the
+    ratio. Frequencies at and above the new Nyquist frequency are dropped. A signal that does not begin and end at 0
+    rings near those ends; ``time_taper`` is a remedy.
 
     Args:
         signal: Real array ``[..., n * step_ratio]``, sampled at dt.
         step_ratio: Number of input samples per output sample, r. With 1 and no shift the signal is returned as it is.
         freq_taper_frac: Fraction of the remaining band, at its upper end, to taper to zero. Default 0.
-        time_pad_frac: Zeros to append while resampling, as a fraction of the signal's length. Default 0.
-        time_taper: Whether to multiply the signal by a Hann window first. Default False.
+        time_pad_frac: Zeros to append while resampling, as a fraction of the signal's length. Default 1, with which
+            nothing wraps around. With 0 the signal is taken to be periodic.
+        time_taper: Whether to taper the first and the last tenth of the signal to zero first. Default False.
         shift: Delay to apply, in samples of ``signal``. Default 0.
 
     Returns:
@@ -104,7 +110,7 @@ def downsample(
 
     Example:
         >>> fine = jnp.sin(2 * jnp.pi * jnp.arange(64) / 64)
-        >>> bool(jnp.allclose(downsample(fine, 4), fine[::4], atol=1e-6))
+        >>> bool(jnp.allclose(downsample(fine, 4, time_pad_frac=0.0), fine[::4], atol=1e-6))
         True
 
     Reference:
@@ -119,7 +125,7 @@ def downsample(
             f"the signal's {signal.shape[-1]} samples are not a multiple of step_ratio={step_ratio}; "
             f"pad it to {(n_out + 1) * step_ratio} or cut it to {n_out * step_ratio}"
         )
-    tapered = signal * _along_last_axis(np.hanning(signal.shape[-1]), signal) if time_taper else signal
+    tapered = signal * _along_last_axis(_end_tapers(signal.shape[-1]), signal) if time_taper else signal
     padded = _pad_end(tapered, int(time_pad_frac * n_out) * step_ratio)
     n = padded.shape[-1] // step_ratio
     spectrum = jnp.fft.rfft(padded)[..., : n // 2 + 1]
@@ -163,6 +169,12 @@ def _cosine_taper(n: int, n_taper: int) -> np.ndarray:
     taper = np.ones(n)
     taper[n - n_taper :] = (1 + np.cos(np.pi * np.arange(1, n_taper + 1) / max(n_taper, 1))) / 2
     return taper
+
+
+def _end_tapers(n: int) -> np.ndarray:
+    """Weights that rise from 0 over the first tenth of n samples and fall to 0 over the last."""
+    end = _cosine_taper(n, round(n / 10))
+    return end * end[::-1]
 
 
 def _band(n: int, freq_taper_frac: float) -> np.ndarray:

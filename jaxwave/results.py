@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -19,7 +20,8 @@ class RunInfo:
 
     Attributes:
         step_ratio: Time steps of the loop per time step of the user (sub-steps).
-        inner_dt: Time step of the loop, in seconds.
+        inner_dt: Time step of the loop, in seconds. Velocities and strain rates on a staggered grid are recorded half
+            of it before their samples' times.
         max_vel: Maximum speed that the sub-steps and the absorbing layers were made for.
         pml_freq: Frequency that the absorbing layers were made for, in Hz.
         region: Part of the model that was used.
@@ -28,6 +30,8 @@ class RunInfo:
         storage: Where a gradient keeps its wavefields.
         storage_plan: What that was chosen from and why, under ``storage_mode="auto"``.
         mpml_fraction: Fraction of its damping that a layer has along the other axes (elastic equation).
+        state_time: Time of the final state, in seconds from the first sample of the run: (nt - 1) dt + inner_dt, which
+            is nt dt without sub-steps.
     """
 
     step_ratio: int
@@ -40,6 +44,26 @@ class RunInfo:
     storage: Storage
     storage_plan: StoragePlan | None = None
     mpml_fraction: float = 0.0
+    state_time: float | None = None
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["samples"], meta_fields=["step_ratio", "n_samples"])
+@dataclasses.dataclass(frozen=True)
+class LastSources:
+    """What a run with sub-steps needs besides wavefields to go on: the last samples of the sources.
+
+    The state is at (nt - 1) dt + inner_dt. The sub-steps that are left of that step inject what lies between the last
+    sample and the first of the run that goes on, and are taken by that run.
+
+    Attributes:
+        samples: [shot, source, ``n_samples``] for each kind of source of the run ("" for that of the scalar equation).
+        step_ratio: Sub-steps of a step.
+        n_samples: Number of samples, at most 7.
+    """
+
+    samples: dict[str, jax.Array]
+    step_ratio: int
+    n_samples: int
 
 
 class WaveState(NamedTuple):
@@ -50,22 +74,26 @@ class WaveState(NamedTuple):
         wavefield_m1: The same, one step of the loop earlier.
         psi: Memory variables of the layers: one array for each face that has one, in the order of ``pml_width``.
         zeta: The same.
+        last_sources: With sub-steps a :class:`LastSources`, None without.
     """
 
     wavefield_0: jax.Array
     wavefield_m1: jax.Array
     psi: tuple[jax.Array, ...]
     zeta: tuple[jax.Array, ...]
+    last_sources: LastSources | None = None
 
 
 class ScalarResult(NamedTuple):
     """Result of :func:`jaxwave.scalar`: a pytree, with the record last.
 
     Attributes:
-        wavefield_0: Final wavefield [shot, *region with layers], at time nt dt.
+        wavefield_0: Final wavefield [shot, *region with layers], at time nt dt; with sub-steps one step of the loop
+            after the last sample, at ``info.state_time``: what the source does further on is not known yet.
         wavefield_m1: Wavefield one step of the loop earlier.
         psi: Memory variables of the absorbing layers.
         zeta: The same.
+        last_sources: The sources' last samples, None without sub-steps.
         is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
             a propagator raises instead.
         info: Static facts about the run.
@@ -76,6 +104,7 @@ class ScalarResult(NamedTuple):
     wavefield_m1: jax.Array
     psi: tuple[jax.Array, ...]
     zeta: tuple[jax.Array, ...]
+    last_sources: LastSources | None
     is_finite: jax.Array
     info: RunInfo
     receiver_amplitudes: jax.Array
@@ -83,7 +112,7 @@ class ScalarResult(NamedTuple):
     @property
     def state(self) -> WaveState:
         """The final state, to continue from."""
-        return WaveState(self.wavefield_0, self.wavefield_m1, self.psi, self.zeta)
+        return WaveState(*self[:5])
 
 
 class AcousticState(NamedTuple):
@@ -96,6 +125,7 @@ class AcousticState(NamedTuple):
         psi: Memory variables of the pressure's derivatives: one array for each face that has a layer, in the order of
             ``pml_width``.
         phi: The same of the velocities' derivatives.
+        last_sources: With sub-steps a :class:`LastSources`, None without.
     """
 
     pressure_0: jax.Array
@@ -104,18 +134,21 @@ class AcousticState(NamedTuple):
     vx_0: jax.Array
     psi: tuple[jax.Array, ...]
     phi: tuple[jax.Array, ...]
+    last_sources: LastSources | None = None
 
 
 class AcousticResult(NamedTuple):
     """Result of :func:`jaxwave.acoustic`: a pytree. Components along axes that there are not are None.
 
     Attributes:
-        pressure_0: Final pressure [shot, *region with layers], at time nt dt.
+        pressure_0: Final pressure [shot, *region with layers], at time nt dt; with sub-steps one step of the loop after
+            the last sample, at ``info.state_time``.
         vz_0, vy_0, vx_0: Final particle velocities, half a step of the loop earlier. They lie between cells: along its
             own axis each has one value more than there are cells, and value i is half a cell before cell i. Along a
             periodic axis the first and the last are one point: the last has its value, the first is 0.
         psi: Memory variables of the absorbing layers.
         phi: The same.
+        last_sources: The sources' last samples, None without sub-steps.
         is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
             a propagator raises instead.
         info: Static facts about the run.
@@ -129,6 +162,7 @@ class AcousticResult(NamedTuple):
     vx_0: jax.Array
     psi: tuple[jax.Array, ...]
     phi: tuple[jax.Array, ...]
+    last_sources: LastSources | None
     is_finite: jax.Array
     info: RunInfo
     receiver_amplitudes_p: jax.Array
@@ -139,7 +173,7 @@ class AcousticResult(NamedTuple):
     @property
     def state(self) -> AcousticState:
         """The final state, to continue from."""
-        return AcousticState(*self[:6])
+        return AcousticState(*self[:7])
 
 
 class ElasticState(NamedTuple):
@@ -153,6 +187,7 @@ class ElasticState(NamedTuple):
         psi: Memory variables of the stresses' derivatives, for each component of the velocity, axis and layer; with an
             ``mpml_fraction`` the layers are those of all axes, beginning with the derivative's own.
         phi: The same of the velocities' derivatives.
+        last_sources: With sub-steps a :class:`LastSources`, None without.
     """
 
     vz_0: jax.Array | None
@@ -166,19 +201,22 @@ class ElasticState(NamedTuple):
     sigmaxx_0: jax.Array
     psi: tuple[jax.Array, ...]
     phi: tuple[jax.Array, ...]
+    last_sources: LastSources | None = None
 
 
 class ElasticResult(NamedTuple):
     """Result of :func:`jaxwave.elastic`: a pytree. Components along axes that there are not are None.
 
     Attributes:
-        vz_0, vy_0, vx_0: Final particle velocities [shot, *region with layers], half a step of the loop before nt dt.
-            They lie between cells: along its own axis each has one value more than there are cells, and value i is half
-            a cell before cell i. Along a periodic axis the first and the last are one point: the last has its value,
-            the first is 0.
-        sigmazz_0, sigmayy_0, sigmaxx_0: Final normal stresses, in the cells, at nt dt.
+        vz_0, vy_0, vx_0: Final particle velocities [shot, *region with layers], half a step of the loop before the
+            stresses. They lie between cells: along its own axis each has one value more than there are cells, and value
+            i is half a cell before cell i. Along a periodic axis the first and the last are one point: the last has its
+            value, the first is 0.
+        sigmazz_0, sigmayy_0, sigmaxx_0: Final normal stresses, in the cells, at nt dt; with sub-steps at
+            ``info.state_time``, one step of the loop after the last sample.
         sigmayz_0, sigmaxz_0, sigmaxy_0: The other stresses, between cells along both of their axes.
         psi, phi: Memory variables of the absorbing layers.
+        last_sources: The sources' last samples, None without sub-steps.
         is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
             a propagator raises instead.
         info: Static facts about the run.
@@ -200,6 +238,7 @@ class ElasticResult(NamedTuple):
     sigmaxx_0: jax.Array
     psi: tuple[jax.Array, ...]
     phi: tuple[jax.Array, ...]
+    last_sources: LastSources | None
     is_finite: jax.Array
     info: RunInfo
     receiver_amplitudes_p: jax.Array
@@ -216,4 +255,4 @@ class ElasticResult(NamedTuple):
     @property
     def state(self) -> ElasticState:
         """The final state, to continue from."""
-        return ElasticState(*self[:11])
+        return ElasticState(*self[:12])

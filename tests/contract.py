@@ -125,6 +125,12 @@ def inputs(case):
     )
     for name in amplitudes:
         amplitudes[name] *= source_size(case, name)
+    if state.last_sources:
+        samples = {
+            kind: x * source_size(case, suffixed("source_amplitudes", kind))
+            for kind, x in state.last_sources.samples.items()
+        }
+        state = state._replace(last_sources=dataclasses.replace(state.last_sources, samples=samples))
     return {**case.models(), **amplitudes, "initial_state": state}
 
 

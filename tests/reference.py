@@ -1,6 +1,6 @@
 """What the propagators are held against: a naive discrete solution, differentiable by JAX alone, and analytic ones.
 
-Nothing here shares code with the package except the resampling of time series, which has tests of its own.
+Nothing here shares code with the package except the interpolation of sources, which has tests of its own.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from scipy import special
 
-from jaxwave.resample import downsample, upsample
+from jaxwave.substeps import interpolate
 
 # ---- the discrete scalar equation on whole arrays ----
 
@@ -74,11 +74,12 @@ def step_ratio_of(dt: float, max_vel: float, spacing) -> int:
 def scalar(
     v, grid_spacing, dt, *, max_vel, pml_freq, pml_width, accuracy=4,
     source_amplitudes=None, source_locations=None, receiver_locations=None, nt=None,
-    wavefield_0=None, wavefield_m1=None, psi=None, zeta=None, **resampling,
+    wavefield_0=None, wavefield_m1=None, psi=None, zeta=None, last_samples=None,
 ):  # fmt: skip
     """The scheme of ``jaxwave.scalar``, array by array; a ``grid_spacing`` per axis, a ``pml_width`` per face.
 
-    Wavefields cover the layers too. Returns a dict of ``wavefield_0``, ``wavefield_m1``, ``psi``, ``zeta`` and
+    Wavefields cover the layers too. With ``last_samples`` [shot, source, sample] the state is of an earlier run with
+    sub-steps. Returns a dict of ``wavefield_0``, ``wavefield_m1``, ``psi``, ``zeta`` and
     ``receiver_amplitudes``.
     """
     v = jnp.asarray(v)
@@ -102,12 +103,15 @@ def scalar(
         moved = np.asarray(locations) + np.asarray([lo for lo, _ in faces])[None, None, :]
         return (np.arange(n_shots)[:, None], *(moved[..., axis] for axis in range(ndim)))
 
-    n_steps = (source_amplitudes.shape[-1] if nt is None else nt) * ratio
+    joined = source_amplitudes
+    if last_samples is not None:
+        joined = jnp.concatenate([last_samples, source_amplitudes], axis=-1)
     if source_amplitudes is None:
-        amplitudes = jnp.zeros((n_steps, n_shots, 0), v.dtype)
+        amplitudes = jnp.zeros(((nt - 1) * ratio + 1, n_shots, 0), v.dtype)
     else:
-        fine = upsample(source_amplitudes, ratio, **resampling)
-        amplitudes = jnp.moveaxis(-c[cells(source_locations)][:, :, None] * fine, 2, 0)
+        by_time = [None if x is None else jnp.moveaxis(x, 2, 0) for x in (source_amplitudes, last_samples)]
+        amplitudes = -c[cells(source_locations)][None] * (by_time[0] if ratio == 1 else interpolate(*by_time, ratio))
+    first = 0 if last_samples is None else ratio - 1
 
     def step(state, s):
         u, u_previous, psi, zeta = state
@@ -133,8 +137,8 @@ def scalar(
         [nothing] * ndim if parts is None else join_faces(parts, faces, interior, n_shots, v.dtype)
         for parts in (psi, zeta)
     ]
-    first = [nothing if x is None else jnp.asarray(x) for x in (wavefield_0, wavefield_m1)]
-    (u, u_previous, psi, zeta), data = lax.scan(step, (*first, *memory), amplitudes)
+    fields = [nothing if x is None else jnp.asarray(x) for x in (wavefield_0, wavefield_m1)]
+    (u, u_previous, psi, zeta), data = lax.scan(step, (*fields, *memory), amplitudes)
 
     def layers(whole):
         return tuple(part for i in range(ndim) for part in split_faces(whole[i], i, faces[i]))
@@ -144,7 +148,8 @@ def scalar(
         "wavefield_m1": u_previous,
         "psi": layers(psi),
         "zeta": layers(zeta),
-        "receiver_amplitudes": downsample(jnp.moveaxis(data, 0, 2), ratio, **resampling),
+        **({} if ratio == 1 else {"last_samples": joined[..., -7:]}),
+        "receiver_amplitudes": jnp.moveaxis(data[first::ratio], 0, 2),
     }
 
 

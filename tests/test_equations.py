@@ -286,8 +286,6 @@ def test_only_the_terms_of_differentiated_models_are_kept(case):
 @most_cases
 def test_continuing_a_run_changes_nothing(case):
     given, half = inputs(case), case.nt // 2
-    if case.ratio > 1:
-        pytest.skip("resampling mixes the samples of a source")
     whole_records, whole_state = everything(case, given)
     sources = {name: x for name, x in given.items() if name.startswith("source_amplitudes")}
     rest = {name: x for name, x in given.items() if name not in sources}

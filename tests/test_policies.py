@@ -122,7 +122,7 @@ def substeps(records, v, dv, storage_mode):
     """A gradient with time steps that are divided, by 2 or 3."""
     if isinstance(storage_mode, Fourier):
         inner_dt, ratio = jaxwave.grid.substeps(LONG_DT, MAX_VEL, (SPACING,) * v.ndim)
-        storage_mode = Fourier(frequencies=frequencies(ratio * NT, inner_dt))
+        storage_mode = Fourier(frequencies=frequencies(ratio * (NT - 1) + 1, inner_dt))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jaxwave.SubstepWarning)
         return grad(records, v, dv, dt=LONG_DT, storage_mode=storage_mode)

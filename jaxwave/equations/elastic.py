@@ -35,7 +35,7 @@ q_ij is spread over the weights of its place.
 q is the rate of a moment tensor's density: a moment M(t) in one cell is q = M,t / (cell volume), and acts as the forces
 -dq/dx of its equivalent body force (Aki and Richards, 2002, section 3.3). q_ij needs mu at its place, since a stress
 that stays in a fluid would accelerate it for ever. Strain rates are recorded with the same D, without the memory of the
-layers: e_k in the cells, e_ij / 2 half a cell on along i and j, of the velocities at t - dt/2.
+layers: e_k in the cells, e_ij / 2 half a cell on along i and j, of the velocities half a step of the loop before.
 
 Some guided waves grow in plain layers. With the grid's ``mpml_fraction`` a layer damps the derivatives along the other
 axes too (Meza-Fajardo and Papageorgiou, 2008; :mod:`jaxwave.equations.multiaxial`).

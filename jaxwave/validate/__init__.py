@@ -17,11 +17,13 @@ from jaxwave.validate.arrays import (
     real_array,
     real_arrays,
     same_dtype,
+    same_substeps,
     shots,
+    source_goes_on,
     state,
 )
 from jaxwave.validate.faces import REFLECTING, boundary_kinds, reaches_faces, room_at_faces
-from jaxwave.validate.grid import accuracy, divides, per_face, region_choice, spacing, steps
+from jaxwave.validate.grid import accuracy, per_face, region_choice, spacing, steps
 from jaxwave.validate.models import RULES, speed
 from jaxwave.validate.survey import inside, positive_around, sources
 from jaxwave.validate.values import (

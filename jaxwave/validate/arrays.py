@@ -11,7 +11,7 @@ import numpy as np
 from jax import dtypes
 
 from jaxwave.jax_internals import is_traced
-from jaxwave.validate.values import first_true, is_many
+from jaxwave.validate.values import concrete, first_true, is_many
 
 RAGGED = "give all its parts the same length"
 FEWER = (
@@ -248,3 +248,38 @@ def state(initial_state: Any, parts: Sequence[str]) -> None:
             f"`initial_state` must be the state of an earlier result, e.g. `result.state`, with the parts "
             f"{', '.join(parts)}; got {type(initial_state).__name__}"
         )
+
+
+def same_substeps(initial_state: Any, last: Any, step_ratio: int) -> None:
+    """Checks that a state is of a run with as many sub-steps; ``last`` is what it has of that run's sources."""
+    before = 1 if last is None else last.step_ratio
+    if initial_state is not None and before != step_ratio:
+        raise ValueError(
+            f"`initial_state` is of a run with {_divided(before)}, but this run has {_divided(step_ratio)}: its "
+            "wavefields are another step apart. Give the `dt` and the `max_vel` of that run (result.info.max_vel)"
+        )
+
+
+def _divided(step_ratio: int) -> str:
+    return f"{step_ratio} sub-steps a time step" if step_ratio > 1 else "no sub-steps"
+
+
+def source_goes_on(samples: Mapping[str, Any], n_samples: int, amplitudes: Mapping[str, Any]) -> None:
+    """Checks that the sources whose last samples a state has go on."""
+    for kind, x in samples.items():
+        word = f"of kind {kind!r} " if kind else ""
+        f = amplitudes.get(kind)
+        if f is None and not np.any(concrete(x) if concrete(x) is not None else x.size):
+            continue
+        if f is None:
+            raise ValueError(
+                f"the run that `initial_state` is of had {x.shape[1]} sources {word}and sub-steps, so their last "
+                "samples count in this run too, which has none. Give them at the same places, with amplitudes of zeros "
+                "where they have ended"
+            )
+        if x.shape != (*f.shape[:2], n_samples):
+            raise ValueError(
+                f"`initial_state` has the last samples of sources {word}of shape {x.shape} (shots, sources, samples); "
+                f"this run needs {(*f.shape[:2], n_samples)}. Give the same sources, in the same order"
+            )
+        same_dtype(**{"source_amplitudes": f, "the samples of initial_state": x})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from jaxwave.jax_internals import is_traced
 from jaxwave.stencils import ACCURACIES
 from jaxwave.validate.values import is_many, positive, whole
@@ -68,14 +70,3 @@ def steps(nt: int | None, amplitudes: Mapping[str, Any]) -> int:
     if samples == 0:
         raise ValueError("source_amplitudes must have at least one time sample; got none")
     return samples
-
-
-def divides(interval: int, nt: int) -> None:
-    """Checks that the sampling interval divides the number of steps."""
-    if nt % interval:
-        divisors = [k for k in range(1, nt + 1) if nt % k == 0]
-        near = [max(k for k in divisors if k < interval), *[k for k in divisors if k > interval][:1]]
-        raise ValueError(
-            f"`model_gradient_sampling_interval`={interval} must divide the number of time steps (sub-steps included), "
-            f"{nt}; use {' or '.join(map(str, near))}"
-        )
