@@ -24,7 +24,7 @@ from jaxwave.storage.codecs import as_codec
 from jaxwave.storage.hdf5 import check_path
 from jaxwave.storage.modes import as_storage
 from jaxwave.storage.streamed import DiskStorage
-from jaxwave.survey import Region, ignored, survey_region
+from jaxwave.survey import Points, Region, ignored, place, survey_region
 
 
 class SubstepWarning(UserWarning):
@@ -85,15 +85,15 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     pml_freq = _pml_freq(a.pml_freq, amplitudes, sources, dt)
     _tell_substeps(step_ratio, dt, max_vel, spacing)
 
-    setup = Setup(equation, region, n_shots, nt, dt, inner_dt, step_ratio, resampling)
-    chosen = None
+    arrays |= {name: _placed(arrays[name], region, equation, models) for name in ("sources", "receivers")}
+    arrays["start"] = np.asarray(region.start, np.int32)
+    setup = Setup(equation, n_shots, nt, dt, inner_dt, step_ratio, resampling)
     if isinstance(storage, Auto):
-        request, undecided = storage, Plan(equation, DeviceStorage(storage.codec), interval)
-        chosen = planning.choose(planning.case(setup, undecided, arrays, max_vel, pml_freq), request)
-        storage = chosen.chosen.storage
+        undecided = Plan(equation, DeviceStorage(storage.codec), interval)
+        storage = planning.Pending(storage, planning.case(setup, undecided, arrays))
     storage = storage.resolve(inner_dt * interval, interval, equation)
     plan = Plan(equation, storage, interval, observer)
-    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, chosen, fraction)
+    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, fraction)
     return Problem(setup, plan, info, arrays)
 
 
@@ -137,6 +137,15 @@ def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str,
         "receivers": receivers,
         "fields": wavefields,
         "memory": memory,
+    }
+
+
+def _placed(locations: dict[str, Any], region: Region, equation: Equation, models: dict[str, Any]) -> dict[str, Points]:
+    """Locations by kind as points of the padded grid."""
+    start, dtype = np.asarray(region.start, np.int32), next(iter(models.values())).dtype
+    known = {kind: (x, validate.concrete(x)) for kind, x in locations.items()}
+    return {
+        kind: place(x if value is None else value, start, equation.grid, dtype) for kind, (x, value) in known.items()
     }
 
 
