@@ -55,12 +55,11 @@ def test_the_first_step_from_rest_is_half_of_one():
 
     still = after(wavefield_0=u)
     kicked = after(wavefield_0=u, wavefield_m1=np.zeros_like(u))
-    inside = still.wavefield_m1[:, 3:-3, 3:-3]
-    assert np.array_equal(inside, u)
-    # Given zeros mean zeros: u1 = 2 u0 - 0 + c lap, which at rest is u0 + c lap / 2. (In the layers, which had nothing
-    # to remember, the first step has a term more.)
-    step = (kicked.wavefield_0 / 2)[:, 3:-3, 3:-3]
-    assert largest(still.wavefield_0[:, 3:-3, 3:-3] - step) < 1e-14 * largest(step)  # rounding
+    assert np.array_equal(still.wavefield_m1[:, 3:-3, 3:-3], u)
+    # Given zeros mean zeros: u1 = 2 u0 - 0 + c lap, which at rest is u0 + c lap / 2. (Up to two cells from the layers,
+    # whose memory begins there, a step has further terms.)
+    got, want = (x[:, 5:-5, 5:-5] for x in (still.wavefield_0, kicked.wavefield_0 / 2))
+    assert largest(got - want) < 1e-14 * largest(want)  # rounding
     # One step earlier is one step of the loop.
     with pytest.warns(SubstepWarning, match="divided into 2"):
         divided = after(dt=1.5e-3, wavefield_0=u)
