@@ -85,9 +85,8 @@ def scalar(
             the whole model.
         origin: First cell of the region that the initial wavefields cover (they then include its layers).
         wavefield_0: Initial wavefield [shot, *region], or with the cells of the layers. Default 0.
-        wavefield_m1: The same one step of the loop earlier. Default: what it must be for a ``wavefield_0`` that is given
-            alone to be at rest at time 0, to second order in the time step, u[0] + (v dt)^2 laplacian(u[0]) / 2. Zeros
-            that are given mean zeros.
+        wavefield_m1: The same one step of the loop earlier. Default: that of a ``wavefield_0`` at rest at time 0, to
+            second order in the time step, u[0] + (v dt)^2 laplacian(u[0]) / 2. Zeros that are given mean zeros.
         initial_state: State of an earlier run, in place of the two wavefields: continues it exactly.
         model_gradient_sampling_interval: Steps of the loop from one contribution to the model gradient to the next. 1
             (the default) is exact; more stores less. It must divide the number of steps.
