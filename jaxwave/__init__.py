@@ -7,9 +7,17 @@ from jaxwave.interpolation import Hicks
 from jaxwave.jax_internals import CompatibilityWarning
 from jaxwave.memory import MemoryEstimate, estimate_memory, plan
 from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
+from jaxwave.notices import (
+    DispersionWarning,
+    NoEffectWarning,
+    PmlFrequencyWarning,
+    SilentReceiverWarning,
+    SpeedWarning,
+    SubstepWarning,
+    UnitWarning,
+)
 from jaxwave.observe import CallbackState
 from jaxwave.planning import BudgetError, StoragePlan
-from jaxwave.problem import NoEffectWarning, PmlFrequencyWarning, SpeedWarning, SubstepWarning
 from jaxwave.propagators import acoustic, elastic, scalar
 from jaxwave.results import (
     AcousticResult,
@@ -34,6 +42,7 @@ __all__ = [
     "BudgetError",
     "CallbackState",
     "CompatibilityWarning",
+    "DispersionWarning",
     "ElasticResult",
     "ElasticState",
     "Hicks",
@@ -43,10 +52,12 @@ __all__ = [
     "PmlFrequencyWarning",
     "RunInfo",
     "ScalarResult",
+    "SilentReceiverWarning",
     "SpeedWarning",
     "StorageError",
     "StoragePlan",
     "SubstepWarning",
+    "UnitWarning",
     "WaveState",
     "acoustic",
     "compiler_options",

@@ -15,13 +15,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxwave import substeps
 from jaxwave.boundary import Grid
 from jaxwave.chunks import RunInputs
 from jaxwave.equations import points
 from jaxwave.equations.base import Equation
-from jaxwave.survey import Points, Region, place
+from jaxwave.survey import Points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,6 @@ class Setup:
     """
 
     equation: Equation
-    region: Region
     n_shots: int
     nt: int
     dt: float
@@ -72,31 +72,34 @@ def run_inputs(setup: Setup, arrays: dict[str, Any], max_vel: float, pml_freq: f
 
 @functools.partial(jax.jit, static_argnums=0)
 def prepare(setup: Setup, arrays: dict[str, Any]):
-    """Coefficients, constants, weights of the records, injected amplitudes [step, shot, source], first state."""
-    models = {name: _on_interior(setup, model) for name, model in arrays["models"].items()}
+    """Coefficients, constants, weights of the records, injected amplitudes [step, shot, source], first state.
+
+    The arrays are those of a checked problem, whose sources and receivers are :class:`Points` already.
+    """
+    models = {name: _on_interior(setup, model, arrays["start"]) for name, model in arrays["models"].items()}
     dtype = next(iter(models.values())).dtype
     m = setup.equation.coefficients(models, setup.inner_dt)
-    sources, receivers = (_placed(setup, arrays[name], dtype) for name in ("sources", "receivers"))
+    sources, receivers = arrays["sources"], arrays["receivers"]
     operands = {
         "sources": {kind: found.cells for kind, found in sources.items()},
         "receivers": {kind: found.cells for kind, found in receivers.items()},
     }
     weights = jnp.concatenate([_no_points(setup, dtype), *(found.weight for found in receivers.values())], axis=1)
-    state = setup.equation.confine(m, _first_state(setup, arrays))
+    state = setup.equation.confine(m, _first_state(setup, m, arrays))
     return m, operands, weights, _injected(setup, m, arrays, sources, dtype), state
 
 
-def _on_interior(setup: Setup, model: jax.Array) -> jax.Array:
-    """A model [1 or shot, *cells] on the region, replicated into the layers."""
+def _on_interior(setup: Setup, model: jax.Array, start: jax.Array) -> jax.Array:
+    """A model [1 or shot, *cells] on the region, which begins at cell ``start``, replicated into the layers.
+
+    Where the region begins is an operand, so that one program serves the regions of a moving survey.
+    """
     geometry = setup.grid
     if model.ndim == geometry.ndim:
         model = model[None]
-    cut = tuple(slice(a, b) for a, b in zip(setup.region.start, setup.region.stop, strict=True))
-    return jnp.pad(model[(slice(None), *cut)], [(0, 0), *geometry.faces], mode="edge")
-
-
-def _placed(setup: Setup, locations: Mapping[str, Any], dtype) -> dict[str, Points]:
-    return {kind: place(jnp.asarray(x), setup.region, setup.grid, dtype) for kind, x in locations.items()}
+    if model.shape[1:] != geometry.shape:
+        model = lax.dynamic_slice(model, (0 * start[0], *start), (model.shape[0], *geometry.shape))
+    return jnp.pad(model, [(0, 0), *geometry.faces], mode="edge")
 
 
 def _no_points(setup: Setup, dtype) -> jax.Array:
@@ -116,14 +119,16 @@ def _injected(setup: Setup, m, arrays: dict[str, Any], sources: Mapping[str, Poi
     return parts[-1] if len(parts) < 3 else jnp.concatenate(parts[1:], axis=2)
 
 
-def _first_state(setup: Setup, arrays: dict[str, Any]):
+def _first_state(setup: Setup, m, arrays: dict[str, Any]):
     equation, geometry, fields, memory = setup.equation, setup.grid, arrays["fields"], arrays["memory"]
     dtype = next(iter(arrays["models"].values())).dtype
     zero = jnp.zeros((setup.n_shots, *geometry.padded), dtype)
-    wavefields = [
-        geometry.to_padded(fields[name], offset, equation.zero_faces(name)) if name in fields else zero
+    wavefields = {
+        name: geometry.to_padded(fields[name], offset, equation.zero_faces(name)) if name in fields else zero
         for name, offset in equation.wavefield_offsets(geometry.ndim).items()
-    ]
+    }
+    if fields and memory is None:
+        wavefields = equation.at_rest(m, wavefields, wavefields.keys() - fields.keys())
     if memory is None:
         held = [[jnp.zeros((setup.n_shots, *geometry.held_shape(q)), dtype) for q in g] for g in equation.memory()]
     else:
@@ -131,7 +136,7 @@ def _first_state(setup: Setup, arrays: dict[str, Any]):
             [geometry.to_held(x, q) for x, q in zip(given, group, strict=True)]
             for given, group in zip(memory, equation.memory(), strict=True)
         ]
-    return equation.pack(tuple(wavefields), tuple(map(tuple, held)))
+    return equation.pack(tuple(wavefields.values()), tuple(map(tuple, held)))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -15,7 +15,7 @@ from jaxwave import propagators, validate
 from jaxwave.dispatch import compiler_options
 from jaxwave.embedding import prepare
 from jaxwave.equations.registry import EQUATIONS
-from jaxwave.planning import BudgetError, StoragePlan, device_bytes
+from jaxwave.planning import StoragePlan, device_bytes
 from jaxwave.problem import Problem, describe
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage
@@ -101,7 +101,8 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
 
 def _add_up(problem: Problem, x: Any, device: int) -> MemoryEstimate:
     """The estimate for states like ``x`` and a program that takes ``device`` bytes."""
-    setup, plan = problem.setup, problem.plan
+    setup = problem.setup
+    plan = dataclasses.replace(problem.plan, storage=problem.plan.storage.settled())
     n_steps = setup.n_steps
     kept = plan.footprint(n_steps, x)
     uncompressed = dataclasses.replace(plan, storage=DeviceStorage()).footprint(n_steps, x).history
@@ -113,8 +114,8 @@ def plan(
 ) -> StoragePlan:
     """Says what a gradient takes under each storage policy, and which one ``storage_mode="auto"`` chooses.
 
-    The problem itself is not run: every policy is compiled and timed for a few steps on wavefields of zeros, some
-    seconds each, once for each problem and process.
+    The problem itself is not run: every policy is compiled for a few steps and, if it fits, timed on wavefields of
+    zeros, some seconds each, once for each kind of problem and process. What is over the budget is never run.
 
     Args:
         models_spacing_and_dt, propagator, arguments: As for :func:`estimate_memory`.
@@ -140,18 +141,18 @@ def plan(
     """
     if not isinstance(storage_mode, Auto):
         raise TypeError(f"`storage_mode` of a plan must be a jaxwave.storage.Auto; got {storage_mode!r}")
-    _physics(propagator)
-    function = getattr(propagators, propagator)
+    physics, seen = _physics(propagator), []
+    signature = inspect.signature(getattr(propagators, propagator))
     shapes = {k: x for k, x in enumerate(models_spacing_and_dt) if isinstance(x, jax.ShapeDtypeStruct)}
 
     def call(given):
         values = (given.get(k, x) for k, x in enumerate(models_spacing_and_dt))
-        return function(*values, storage_mode=storage_mode, **arguments)
+        bound = signature.bind(*values, storage_mode=storage_mode, **arguments)
+        bound.apply_defaults()
+        seen.append(describe(physics, **propagators.by_name(bound.arguments)).plan.storage)
 
-    try:
-        return jax.eval_shape(call, shapes).info.storage_plan
-    except BudgetError as error:
-        return error.plan
+    jax.eval_shape(call, shapes)
+    return seen[0].report()
 
 
 def _physics(propagator: str) -> type:

@@ -1,8 +1,13 @@
-"""Which storage policy suits a problem, this machine and a budget: each is compiled and timed for a few steps.
+"""Which storage policy suits a problem, this machine and a budget: each is compiled for a few steps, timed if it fits.
 
 A run of n steps is taken to need, on the device, what the short program needs beside its history, plus the footprint of
-the whole history; and n times the seconds that a step took. The chosen policy is compiled at full length before it is
-used, so that the compiler's own figure decides whether it fits.
+the whole history; and n times the seconds that a step took. What does not fit by that is refused and never run, so that
+planning itself stays within the budget. The chosen policy is compiled at full length before it is used, so that the
+compiler's own figure decides whether it fits.
+
+A run carries the request (:class:`Pending`) until a rule of differentiation asks for a history, and only then is
+anything measured: once for each kind of problem, which is what shapes the program. The values of models, the speed and
+the frequency of the layers do not.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from jaxwave.storage.codecs import Codec
 from jaxwave.storage.recompute import Recompute
 from jaxwave.storage.reverse import Reverse, reversible
 from jaxwave.storage.streamed import DiskStorage, HostStorage
+from jaxwave.survey import Points
 
 CALIBRATION_WORK = 2e8  # cells times steps of a timed run: about a second on two cores
 LEAST_STEPS = 16
@@ -54,7 +60,8 @@ class Option:
         name: In words.
         storage: The policy.
         device, host, disk: Bytes: the loops' work space and the history; ``host`` with chunks on their way.
-        seconds: Predicted time of one gradient, without compilation.
+        seconds: Predicted time of one gradient, without compilation; infinite where that was not measured, because it
+            does not fit.
         refused: Why it does not fit, "" if it does.
     """
 
@@ -89,7 +96,8 @@ class StoragePlan:
         for option in self.options:
             sizes = " ".join(f"{_size(getattr(option, name)):>10}" for name in ("device", "host", "disk"))
             verdict = option.refused or ("chosen: the fastest that fits" if option is self.chosen else "fits")
-            lines.append(f"{option.name:32} {sizes} {option.seconds:9.2f}  {verdict}")
+            seconds = f"{option.seconds:9.2f}" if option.seconds < math.inf else f"{'-':>9}"
+            lines.append(f"{option.name:32} {sizes} {seconds}  {verdict}")
         places = ", ".join(f"{name} {_size(getattr(self.budget, name))}" for name in ("device", "host", "disk"))
         return "\n".join([*lines, f"budget: {places}"])
 
@@ -162,22 +170,23 @@ class Case(NamedTuple):
     kinds: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]  # sources and receivers: points of each kind
     models: tuple[tuple[str, tuple[int, ...]], ...]
     dtype: str
-    max_vel: float
-    pml_freq: float
+    device: str
 
     @property
     def n_steps(self) -> int:
         return self.setup.n_steps
 
 
-def case(setup: Setup, plan: Plan, arrays: dict[str, Any], max_vel: float, pml_freq: float) -> Case:
+def case(setup: Setup, plan: Plan, arrays: dict[str, Any]) -> Case:
     """What planning needs to know of a checked call."""
     kinds = tuple(
-        (name, tuple((kind, int(x.shape[1])) for kind, x in arrays[name].items())) for name in ("sources", "receivers")
+        (name, tuple((kind, int(found.weight.shape[1])) for kind, found in arrays[name].items()))
+        for name in ("sources", "receivers")
     )
     models = tuple((name, tuple(x.shape)) for name, x in arrays["models"].items())
     dtype = np.dtype(next(iter(arrays["models"].values())).dtype).name
-    return Case(setup, dataclasses.replace(plan, observer=None), kinds, models, dtype, max_vel, pml_freq)
+    device = jax.local_devices()[0].device_kind
+    return Case(setup, dataclasses.replace(plan, observer=None), kinds, models, dtype, device)
 
 
 def _arrays(case: Case, nt: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -186,12 +195,17 @@ def _arrays(case: Case, nt: int) -> tuple[dict[str, Any], dict[str, Any]]:
     axes = setup.grid.ndim
 
     def points(name):
-        return {kind: np.zeros((setup.n_shots, n, axes), np.int32) for kind, n in kinds[name]}
+        shapes = {kind: (setup.n_shots, n) for kind, n in kinds[name]}
+        return {
+            kind: Points((np.zeros(shape, np.int32),) * axes, np.ones(shape, case.dtype))
+            for kind, shape in shapes.items()
+        }
 
     amplitudes = {kind: np.zeros((setup.n_shots, n, nt), case.dtype) for kind, n in kinds["sources"]}
     models = {name: np.ones(shape, case.dtype) for name, shape in case.models}
     places = {name: points(name) for name in ("sources", "receivers")}
-    return models, {"amplitudes": amplitudes, **places, "fields": {}, "memory": None, "before": {}}
+    start = np.zeros(axes, np.int32)
+    return models, {"amplitudes": amplitudes, **places, "start": start, "fields": {}, "memory": None, "before": {}}
 
 
 def _begun(case: Case, nt: int) -> Setup:
@@ -202,9 +216,10 @@ def _begun(case: Case, nt: int) -> Setup:
 def _compiled(case: Case, storage: Storage, nt: int, gradient: bool = True) -> Any:
     """A program of ``nt`` steps of the user, of the arrays of :func:`_arrays`: a gradient or a forward run."""
     setup, plan = _begun(case, nt), dataclasses.replace(case.plan, storage=storage)
+    some_speed, some_freq = min(setup.grid.spacing) / (2 * setup.inner_dt), 0.1 / setup.dt  # operands of the program
 
     def misfit(models, others):
-        inputs, _ = run_inputs(setup, {**others, "models": models}, case.max_vel, case.pml_freq)
+        inputs, _ = run_inputs(setup, {**others, "models": models}, some_speed, some_freq)
         return jnp.sum(propagate(inputs, plan)[0] ** 2)
 
     program = jax.jit(jax.grad(misfit) if gradient else misfit, compiler_options=compiler_options() or None)
@@ -228,42 +243,66 @@ def _outside_traces(function: Callable) -> Callable:
     return call
 
 
-class Measured(NamedTuple):
-    """A program of a few steps.
+class Trial:
+    """A program of a few steps of the user, compiled.
 
     Attributes:
-        seconds: Time a step.
+        n_steps: Steps of the loop.
         base: Device bytes beside its history and its series.
-        per_state: Time to move a state between device and tier, where a replayed run keeps them elsewhere.
     """
 
-    seconds: float
-    base: int
-    per_state: float = 0.0
+    def __init__(self, case: Case, storage: Storage, gradient: bool) -> None:
+        nt = case.setup.nt
+        self._case, self._compiled = case, _compiled(case, storage, nt, gradient)
+        self.n_steps = _begun(case, nt).n_steps
+        plan = dataclasses.replace(case.plan, storage=storage)
+        held = plan.footprint(self.n_steps, _state(case)).device if gradient else 0
+        self.base = device_bytes(self._compiled) - held - _series_bytes(case, nt)
+
+    @functools.cached_property
+    def seconds(self) -> float:
+        """Time of a step of the loop: the program is run, with wavefields of zeros."""
+        return _outside_traces(self._timed)() / self.n_steps
+
+    def _timed(self) -> float:
+        arrays, seconds = jax.device_put(_arrays(self._case, self._case.setup.nt)), []
+        for _ in range(4):
+            start = time.perf_counter()
+            jax.block_until_ready(self._compiled(*arrays))
+            seconds.append(time.perf_counter() - start)
+        return min(seconds[1:])
 
 
 def _short(case: Case) -> int:
     """Steps of the user in a timed run."""
-    setup, interval = case.setup, case.plan.interval
+    setup = case.setup
     cells = setup.n_shots * math.prod(setup.grid.padded) * setup.step_ratio
-    nt = min(max(LEAST_STEPS, int(CALIBRATION_WORK / cells)), setup.nt)
-    return max(interval, nt // interval * interval)
+    return _whole(case, min(max(LEAST_STEPS, int(CALIBRATION_WORK / cells)), setup.nt))
 
 
-@functools.lru_cache(maxsize=64)
+def _whole(case: Case, nt: int) -> int:
+    """About ``nt`` steps of the user, that the sampling interval divides."""
+    return max(case.plan.interval, nt // case.plan.interval * case.plan.interval)
+
+
+def _within(case: Case, storage: Storage, room: float, least: int) -> int:
+    """Steps of the user in a timed run whose history takes no more than this on the device, or ``least``."""
+    plan, nt = dataclasses.replace(case.plan, storage=storage), _short(case)
+    least = min(nt, _whole(case, least * case.plan.interval))
+    while nt > least and plan.footprint(_begun(case, nt).n_steps, _state(case)).device > room:
+        nt = max(_whole(case, nt // 2), least)
+    return nt
+
+
+def _try(case: Case, storage: Storage, nt: int | None = None, gradient: bool = True) -> Trial:
+    """A trial of ``nt`` steps of the user; the same one for runs of every length."""
+    return _measure(case._replace(setup=dataclasses.replace(case.setup, nt=nt or _short(case))), storage, gradient)
+
+
+@functools.lru_cache(maxsize=32)
 @_outside_traces
-def _measure(case: Case, storage: Storage, gradient: bool = True) -> Measured:
-    """Compiles and times a few steps."""
-    nt = _short(case)
-    compiled, arrays, seconds = _compiled(case, storage, nt, gradient), jax.device_put(_arrays(case, nt)), []
-    for _ in range(4):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(*arrays))
-        seconds.append(time.perf_counter() - start)
-    n_steps = _begun(case, nt).n_steps
-    plan = dataclasses.replace(case.plan, storage=storage)
-    held = plan.footprint(n_steps, _state(case)).device if gradient else 0
-    return Measured(min(seconds[1:]) / n_steps, device_bytes(compiled) - held - _series_bytes(case, nt))
+def _measure(case: Case, storage: Storage, gradient: bool) -> Trial:
+    return Trial(case, storage, gradient)
 
 
 def _series_bytes(case: Case, nt: int) -> int:
@@ -290,49 +329,80 @@ def _state(case: Case) -> Any:
 # ---- choosing ----
 
 
-def _candidates(case: Case, auto: Auto, budget: Budget) -> list[tuple[str, Storage, Measured]]:
-    """Policies, with what was measured for each or for its like."""
+class Candidate(NamedTuple):
+    """A policy, and what it is measured by.
+
+    Attributes:
+        name: In words.
+        storage: The policy.
+        trial: A short program under it or its like.
+    """
+
+    name: str
+    storage: Storage
+    trial: Trial
+
+
+def _candidates(case: Case, auto: Auto, budget: Budget) -> list[Candidate]:
+    """All policies that the problem allows."""
     codec, disk = auto.codec, DiskStorage(auto.codec, path=auto.path)
     stored = [("device", DeviceStorage(codec)), ("host RAM", HostStorage(codec)), ("disk", disk)]
-    found = [(name, storage, _measure(case, storage)) for name, storage in stored]
-    replayed = _measure(case, Recompute(codec, segments=2))
-    room = int(min(budget.device, budget.memory)) - replayed.base - _series_bytes(case, case.setup.nt)
-    found.append(("recompute", _recompute_within(case, codec, room), replayed))
+    found = [Candidate(name, storage, _try(case, storage)) for name, storage in stored]
+    room = _room(case, budget)
+    nt = _within(case, Recompute(codec, segments=2), room - found[0].trial.base, LEAST_STEPS)
+    replayed = _try(case, Recompute(codec, segments=2), nt)
+    storage = _recompute_within(case, codec, int(room) - replayed.base)
+    found.append(Candidate("recompute", storage, replayed))
     for name, tier in (("in host RAM", HostStorage()), ("on disk", DiskStorage(path=auto.path))):
-        elsewhere = _measure(case, Recompute(codec, segments=2, checkpoints=tier))
-        moved = max(0.0, elsewhere.seconds - replayed.seconds) * _short(case) * case.setup.step_ratio / 2
-        measured = Measured(replayed.seconds, elsewhere.base, moved)
-        found.append((f"recompute, states {name}", Recompute(codec, checkpoints=tier), measured))
+        trial = _try(case, Recompute(codec, segments=2, checkpoints=tier), nt)
+        found.append(Candidate(f"recompute, states {name}", Recompute(codec, checkpoints=tier), trial))
     if reversible(case.plan.equation) and case.plan.interval == 1:
         tiers = ("reverse", DeviceStorage(codec)), ("reverse, layers in host RAM", HostStorage(codec))
         back = [(name, Reverse(codec, ring=tier)) for name, tier in tiers]
-        found += [(name, storage, _measure(case, storage)) for name, storage in back]
+        found += [Candidate(name, storage, _try(case, storage)) for name, storage in back]
     return found
+
+
+def _room(case: Case, budget: Budget) -> float:
+    """Bytes on the device for history and work space."""
+    return min(budget.device, budget.memory) - _series_bytes(case, case.setup.nt)
 
 
 def _recompute_within(case: Case, codec: Codec, memory: int) -> Recompute:
     """What takes the least work in so many bytes; what takes the least memory where there are too few."""
     storage = Recompute(codec, memory=max(1, memory))
+    sizes = dataclasses.replace(case.plan, storage=storage).sizes(case.n_steps, _state(case))
     try:
-        dataclasses.replace(case.plan, storage=storage).chunks(case.n_steps, _state(case), True)
+        return storage.explicit(*sizes)
     except ValueError:
         return Recompute(codec, segments=case.plan.entries(case.n_steps), slots=1)
-    return storage
 
 
-def _option(case: Case, budget: Budget, name: str, storage: Storage, measured: Measured) -> Option:
-    plan, state, n_steps = dataclasses.replace(case.plan, storage=storage), _state(case), case.n_steps
-    kept, replays = plan.footprint(n_steps, state), isinstance(storage, Recompute)
-    schedule = storage.schedule(*plan.sizes(n_steps, state)) if replays else None
-    seconds = n_steps * measured.seconds
-    if schedule:
-        seconds += schedule.places * measured.per_state
-    if schedule and schedule.advances:
-        size = plan.chunks(n_steps, state, True).size * plan.interval
-        seconds += schedule.advances * size * _measure(case, DeviceStorage(), False).seconds
-    device = measured.base + _series_bytes(case, case.setup.nt) + kept.device
-    option = Option(name, storage, device, kept.host + kept.transfer, kept.disk, seconds)
-    return dataclasses.replace(option, refused=_refusal(option, budget))
+def _option(case: Case, budget: Budget, candidate: Candidate) -> Option:
+    name, storage, trial = candidate
+    kept = dataclasses.replace(case.plan, storage=storage).footprint(case.n_steps, _state(case))
+    device = trial.base + _series_bytes(case, case.setup.nt) + kept.device
+    option = Option(name, storage, device, kept.host + kept.transfer, kept.disk, math.inf)
+    refused = _refusal(option, budget)
+    seconds = math.inf if refused else _seconds(case, budget, candidate)
+    return dataclasses.replace(option, refused=refused, seconds=seconds)
+
+
+def _seconds(case: Case, budget: Budget, candidate: Candidate) -> float:
+    """Time of a gradient: the trials are run, which take no more than what they stand for."""
+    _, storage, trial = candidate
+    if not isinstance(storage, Recompute):
+        return case.n_steps * trial.seconds
+    like = Recompute(storage.codec, segments=2)
+    step = _try(case, like, _within(case, like, _room(case, budget) - trial.base, 2)).seconds
+    plan, state, seconds = dataclasses.replace(case.plan, storage=storage), _state(case), case.n_steps * step
+    schedule = storage.schedule(*plan.sizes(case.n_steps, state))
+    if storage.streams:  # the states are kept elsewhere: two of them, in the trial
+        seconds += schedule.places * max(0.0, trial.seconds - step) * trial.n_steps / 2
+    if schedule.advances:
+        size = plan.chunks(case.n_steps, state, True).size * plan.interval
+        seconds += schedule.advances * size * _try(case, DeviceStorage(), gradient=False).seconds
+    return seconds
 
 
 def _refusal(option: Option, budget: Budget) -> str:
@@ -342,7 +412,10 @@ def _refusal(option: Option, budget: Budget) -> str:
     return "over the free memory" if option.device + option.host > budget.memory else ""
 
 
-@functools.lru_cache(maxsize=64)
+_KNOWN: dict[tuple[Case, Auto], StoragePlan] = {}
+"""What was chosen for a kind of problem stays, as long as the process lives."""
+
+
 def storage_plan(case: Case, auto: Auto) -> StoragePlan:
     """The options for a problem; the chosen one is compiled at full length to be sure that it fits.
 
@@ -350,8 +423,14 @@ def storage_plan(case: Case, auto: Auto) -> StoragePlan:
         case: The problem.
         auto: The request.
     """
+    if (case, auto) not in _KNOWN:
+        _KNOWN[case, auto] = _chosen(case, auto)
+    return _KNOWN[case, auto]
+
+
+def _chosen(case: Case, auto: Auto) -> StoragePlan:
     budget = free_budget(auto)
-    found = [_option(case, budget, *candidate) for candidate in _candidates(case, auto, budget)]
+    found = [_option(case, budget, candidate) for candidate in _candidates(case, auto, budget)]
     options = sorted(found, key=lambda option: option.seconds)
     while (plan := StoragePlan(budget, tuple(options))).chosen:
         option = dataclasses.replace(plan.chosen, device=_compiled_bytes(case, plan.chosen.storage))
@@ -362,13 +441,50 @@ def storage_plan(case: Case, auto: Auto) -> StoragePlan:
     return StoragePlan(budget, tuple(options))
 
 
-def choose(case: Case, auto: Auto) -> StoragePlan:
-    """The options for a problem, of which one fits.
+@dataclasses.dataclass(frozen=True)
+class Pending(Storage):
+    """A request whose problem is known, in place of the policy of a run until a history is asked for.
 
-    Raises:
-        BudgetError: If none does.
+    Attributes:
+        auto: The request.
+        case: The problem.
     """
-    plan = storage_plan(case, auto)
-    if plan.chosen is None:
-        raise BudgetError(plan)
-    return plan
+
+    auto: Auto
+    case: Case
+
+    @property
+    def codec(self) -> Codec:
+        return self.auto.codec
+
+    def settled(self) -> Storage:
+        """The policy that is chosen, measured if it was not before.
+
+        Raises:
+            BudgetError: If none fits.
+        """
+        plan = self.report()
+        if plan.chosen is None:
+            raise BudgetError(plan)
+        return plan.chosen.storage
+
+    def report(self) -> StoragePlan:
+        """What there is to choose from, measured if it was not before."""
+        return storage_plan(self.case, self.auto)
+
+    @property
+    def known(self) -> StoragePlan | None:
+        """The same if it was measured before."""
+        return _KNOWN.get((self.case, self.auto))
+
+    def history_spec(self, n_entries, spec, state):
+        raise self._unsettled()
+
+    def open(self, n_entries, spec, state, owner, parents):
+        raise self._unsettled()
+
+    def footprint(self, n_entries, spec, state):
+        raise self._unsettled()
+
+    def _unsettled(self) -> AssertionError:
+        return AssertionError("a history is asked for before its policy was chosen")

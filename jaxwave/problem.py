@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +10,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave import grid, planning, substeps, validate
+from jaxwave import grid, planning, sanity, substeps, validate
 from jaxwave.boundary import Grid
 from jaxwave.chunks import Plan
 from jaxwave.embedding import Setup
 from jaxwave.equations.base import Equation
+from jaxwave.notices import NoEffectWarning, PmlFrequencyWarning, SpeedWarning, SubstepWarning, warn
 from jaxwave.observe import Observer
 from jaxwave.results import RunInfo
 from jaxwave.storage.auto import Auto
@@ -25,23 +24,7 @@ from jaxwave.storage.codecs import as_codec
 from jaxwave.storage.hdf5 import check_path
 from jaxwave.storage.modes import as_storage
 from jaxwave.storage.streamed import DiskStorage
-from jaxwave.survey import Region, ignored, survey_region
-
-
-class SubstepWarning(UserWarning):
-    """The time step was divided, because it is above the stability limit."""
-
-
-class SpeedWarning(UserWarning):
-    """``max_vel`` is below the speed that the models need."""
-
-
-class NoEffectWarning(UserWarning):
-    """An argument was given that does nothing."""
-
-
-class PmlFrequencyWarning(UserWarning):
-    """``pml_freq`` was not given and could not be found from the sources."""
+from jaxwave.survey import Points, Region, ignored, place, survey_region
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +62,9 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     inner_dt, step_ratio = grid.substeps(dt, max_vel, spacing)
     for name, places in (("source_locations", sources), ("receiver_locations", receivers)):
         for kind, x in places.items():
-            validate.inside(_named(name, kind), x, region, ndim)
-    for kind, (model, axes) in physics.source_needs(ndim).items():
-        if kind in sources:
-            validate.positive_around(kind, sources[kind], model, models[model], axes, region, kinds)
+            validate.inside(validate.named(name, kind), x, region, ndim)
+    sanity.models(physics, models, ndim)
+    sanity.places(physics, ndim, arrays, region, kinds)
     interval = validate.whole("model_gradient_sampling_interval", a.model_gradient_sampling_interval, 1)
     _tell_without_effect(a)
     fraction = validate.fraction("mpml_fraction", getattr(a, "mpml_fraction", 0.0))
@@ -93,20 +75,22 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     n_before, arrays["before"] = _before(a.initial_state, step_ratio, amplitudes)
     pml_freq = _pml_freq(a.pml_freq, amplitudes, sources, dt)
     _tell_substeps(step_ratio, dt, max_vel, spacing)
+    sanity.units(step_ratio, dt, max_vel, spacing)
+    sanity.dispersion(physics, arrays, dt, spacing, accuracy)
     if needed is not None:
         _tell_speed(physics, models, max_vel, needed, inner_dt, spacing)
 
-    setup = Setup(equation, region, n_shots, nt, dt, inner_dt, step_ratio, n_before)
+    arrays |= {name: _placed(arrays[name], region, equation, models) for name in ("sources", "receivers")}
+    arrays["start"] = np.asarray(region.start, np.int32)
+    setup = Setup(equation, n_shots, nt, dt, inner_dt, step_ratio, n_before)
     observer = _observer(a, setup)
-    chosen = None
     if isinstance(storage, Auto):
-        request, undecided = storage, Plan(equation, DeviceStorage(storage.codec), interval)
-        chosen = planning.choose(planning.case(setup, undecided, arrays, max_vel, pml_freq), request)
-        storage = chosen.chosen.storage
+        undecided = Plan(equation, DeviceStorage(storage.codec), interval)
+        storage = planning.Pending(storage, planning.case(setup, undecided, arrays))
     storage = storage.resolve(inner_dt * interval, interval, equation)
     plan = Plan(equation, storage, interval, observer)
     ends = nt * dt if step_ratio == 1 else (nt - 1) * dt + inner_dt
-    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, chosen, fraction, ends)
+    info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, fraction, ends)
     return Problem(setup, plan, info, arrays)
 
 
@@ -128,11 +112,6 @@ def _largest_speed(physics, values, spacing, accuracy, kinds, region: Region, en
     return max(found, physics.largest_speed(part, spacing, accuracy, kinds, max(enough, found)))
 
 
-def _named(name: str, kind: str) -> str:
-    """The name of an argument that exists once for each kind of source or receiver."""
-    return f"{name}_{kind}" if kind else name
-
-
 def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str, Any]]:
     """The number of dimensions and the arrays of a call, each checked by itself and for what it needs of the others."""
     models = {name: validate.real_array(name, getattr(a, name)) for name in physics.models}
@@ -141,10 +120,10 @@ def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str,
     receivers = _by_kind(validate.locations, "receiver_locations", a)
     wavefields, memory = _initial(physics, a)
     validate.same_dtype(
-        **models, **{_named("source_amplitudes", kind): x for kind, x in amplitudes.items()}, **wavefields
+        **models, **{validate.named("source_amplitudes", kind): x for kind, x in amplitudes.items()}, **wavefields
     )
     for kind in {**amplitudes, **sources}:
-        names = _named("source_amplitudes", kind), _named("source_locations", kind)
+        names = validate.named("source_amplitudes", kind), validate.named("source_locations", kind)
         validate.sources(names, amplitudes.get(kind), sources.get(kind))
     placed = [*sources.values(), *receivers.values()]
     ndim = validate.dimensions(models, a.grid_spacing, placed, list(wavefields.values()))
@@ -163,6 +142,15 @@ def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str,
         "receivers": receivers,
         "fields": wavefields,
         "memory": memory,
+    }
+
+
+def _placed(locations: dict[str, Any], region: Region, equation: Equation, models: dict[str, Any]) -> dict[str, Points]:
+    """Locations by kind as points of the padded grid."""
+    start, dtype = np.asarray(region.start, np.int32), next(iter(models.values())).dtype
+    known = {kind: (x, validate.concrete(x)) for kind, x in locations.items()}
+    return {
+        kind: place(x if value is None else value, start, equation.grid, dtype) for kind, (x, value) in known.items()
     }
 
 
@@ -190,8 +178,8 @@ def _initial(physics: type[Equation], a: SimpleNamespace) -> tuple[dict[str, Any
 def _shots(physics: type[Equation], ndim: int, arrays: dict[str, Any]) -> int:
     """The number of shots."""
     fields, models = arrays["fields"], arrays["models"]
-    given = {_named("source_amplitudes", kind): x for kind, x in arrays["amplitudes"].items()}
-    given |= {_named("receiver_locations", kind): x for kind, x in arrays["receivers"].items()}
+    given = {validate.named("source_amplitudes", kind): x for kind, x in arrays["amplitudes"].items()}
+    given |= {validate.named("receiver_locations", kind): x for kind, x in arrays["receivers"].items()}
     n_shots = validate.shots(**given, **fields)
     if not given and not fields:
         n_shots = max(x.shape[0] if x.ndim == ndim + 1 else 1 for x in models.values())
@@ -204,12 +192,12 @@ def _tell_without_effect(a: SimpleNamespace) -> None:
     given = [name for name in ("freq_taper_frac", "time_pad_frac") if validate.fraction(name, getattr(a, name))]
     given += ["time_taper"] if validate.flag("time_taper", a.time_taper) else []
     if given:
-        warnings.warn(
+        warn(
+            NoEffectWarning,
             f"{' and '.join(f'`{name}`' for name in given)} given, which does nothing: with sub-steps, records are the "
             "loop's own values and sources are interpolated between neighbouring samples, so nothing wraps around or "
             "rings. Leave it out; to taper a source or a record, use jaxwave.resample.cosine_taper_end",
-            NoEffectWarning, stacklevel=4,
-        )  # fmt: skip
+        )
 
 
 def _observer(a: SimpleNamespace, setup: Setup) -> Observer | None:
@@ -269,26 +257,34 @@ def _pml_freq(pml_freq, amplitudes, places, dt: float) -> float:
         return fallback
     known = [(validate.concrete(amplitudes[kind]), validate.concrete(places[kind])) for kind in amplitudes]
     if any(values is None or where is None for values, where in known):
-        warnings.warn(
+        warn(
+            PmlFrequencyWarning,
             f"`pml_freq` is not given, and the sources that it would be found from are traced; using {fallback:g} Hz "
             "(a fifth of the Nyquist frequency). Pass pml_freq, e.g. the wavelet's peak frequency",
-            PmlFrequencyWarning, stacklevel=4,
-        )  # fmt: skip
+        )
         return fallback
     used = [np.where(ignored(where)[..., None], 0, values) for values, where in known]
-    return grid.peak_frequency(used, dt, default=fallback)
+    found = grid.peak_frequency(used, dt, default=0.0)
+    if found == 0 and any(x.shape[-1] > 1 and x.any() for x in used):
+        warn(
+            PmlFrequencyWarning,
+            f"`pml_freq` is not given, and the spectrum of the sources is largest at 0 Hz; using {fallback:g} Hz (a "
+            "fifth of the Nyquist frequency), with which layers absorb lower ones badly. Pass pml_freq, e.g. the "
+            "lowest frequency that matters",
+        )
+    return found or fallback
 
 
 def _tell_substeps(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) -> None:
     if step_ratio > 1:
-        warnings.warn(
+        warn(
+            SubstepWarning,
             f"dt={dt:g} s exceeds the stable limit {grid.cfl_time_step(max_vel, spacing):g} s for max_vel={max_vel:g} "
             f"and grid_spacing={list(spacing)}; each time step is divided into {step_ratio}. Records are the loop's "
             f"own values at their samples' times; sources are interpolated between their samples, to 1 % below "
             f"{substeps.BAND / (2 * dt):.3g} Hz ({substeps.BAND:g} of the Nyquist frequency). If they have more above "
             "it, give them at a smaller dt",
-            SubstepWarning, stacklevel=4,
-        )  # fmt: skip
+        )
 
 
 def _tell_speed(physics, models, max_vel: float, needed: float, inner_dt: float, spacing: Sequence[float]) -> None:
@@ -299,25 +295,19 @@ def _tell_speed(physics, models, max_vel: float, needed: float, inner_dt: float,
     fastest = physics.fastest({name: validate.concrete(x) for name, x in models.items()})
     if inner_dt > limit:
         why = "" if needed <= fastest else f" (more than their largest speed, {fastest:g}, for a contrast of density)"
-        warnings.warn(
-            f"`max_vel`={max_vel:g} is below {_up(needed)}, which {names} need{why}: the loop's time step, "
+        warn(
+            SpeedWarning,
+            f"`max_vel`={max_vel:g} is below {validate.at_least(needed)}, which {names} need{why}: the loop's time step, "
             f"{inner_dt:g} s, is above the safe limit of {limit:g} s, and the wavefield may grow without bound. Use "
-            f"max_vel>={_up(needed)}, or leave it out",
-            SpeedWarning, stacklevel=4,
-        )  # fmt: skip
+            f"max_vel>={validate.at_least(needed)}, or leave it out",
+        )
     elif max_vel * (1 + 1e-6) < fastest:
-        warnings.warn(
-            f"`max_vel`={max_vel:g} is below the largest speed of {names}, {_up(fastest)}: the time step is short "
+        warn(
+            SpeedWarning,
+            f"`max_vel`={max_vel:g} is below the largest speed of {names}, {validate.at_least(fastest)}: the time step is short "
             "enough, but the absorbing layers are made for slower waves. Use "
-            f"max_vel>={_up(fastest)}, or leave it out",
-            SpeedWarning, stacklevel=4,
-        )  # fmt: skip
-
-
-def _up(x: float) -> str:
-    """Six digits, rounded up."""
-    digit = 10.0 ** (math.floor(math.log10(x)) - 5)
-    return f"{math.ceil(x / digit - 1e-3) * digit:g}"
+            f"max_vel>={validate.at_least(fastest)}, or leave it out",
+        )
 
 
 def _checked_fields(equation: Equation, fields, n_shots: int, of_state: bool):

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import jax
 
-from jaxwave.planning import StoragePlan
+from jaxwave.planning import Pending, StoragePlan
+from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import Storage
 from jaxwave.survey import Region
 
@@ -27,8 +28,7 @@ class RunInfo:
         region: Part of the model that was used.
         pml_width: Cells of absorbing layer at each face.
         boundary: What each face is: "pml", "free", "rigid", "periodic", or None where fields are zero beyond it.
-        storage: Where a gradient keeps its wavefields.
-        storage_plan: What that was chosen from and why, under ``storage_mode="auto"``.
+        policy: Where a gradient keeps its wavefields, as the program knows it; see ``storage``.
         mpml_fraction: Fraction of its damping that a layer has along the other axes (elastic equation).
         state_time: Time of the final state, in seconds from the first sample of the run: (nt - 1) dt + inner_dt, which
             is nt dt without sub-steps.
@@ -41,8 +41,7 @@ class RunInfo:
     region: Region
     pml_width: tuple[int, ...]
     boundary: tuple[str | None, ...]
-    storage: Storage
-    storage_plan: StoragePlan | None = None
+    policy: Storage
     mpml_fraction: float = 0.0
     state_time: float | None = None
 
@@ -64,6 +63,21 @@ class LastSources:
     samples: dict[str, jax.Array]
     step_ratio: int
     n_samples: int
+
+    @property
+    def storage(self) -> Storage | Auto:
+        """Where a gradient keeps its wavefields. Under ``storage_mode="auto"`` the request, and what was chosen once a
+        gradient has asked for it.
+        """
+        chosen = self.storage_plan and self.storage_plan.chosen
+        if isinstance(self.policy, Pending):
+            return chosen.storage if chosen else self.policy.auto
+        return self.policy
+
+    @property
+    def storage_plan(self) -> StoragePlan | None:
+        """What that was chosen from and why, under ``storage_mode="auto"``; None as long as nothing was chosen."""
+        return self.policy.known if isinstance(self.policy, Pending) else None
 
 
 class WaveState(NamedTuple):

@@ -182,6 +182,8 @@ def _run_jvp(primals, tangents, *, tree, plan, save):
             'storage_mode="none" keeps no wavefields, so the derivative with respect to a model cannot be computed; '
             'use storage_mode="device", "cpu", "disk" or "recompute"'
         )
+    if any(perturbed):
+        plan = dataclasses.replace(plan, storage=plan.storage.settled())  # "auto" chooses once a history is asked for
     wanted = tuple(a or b for a, b in zip(perturbed, save or perturbed, strict=True))
     data, state, *saved = _bind_run(inputs, plan, wanted if any(wanted) else ())
     history = as_history(plan, inputs, *saved, wanted) if saved else None

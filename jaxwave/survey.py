@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,8 +37,8 @@ class Points(NamedTuple):
             when locations are traced; concrete ones are checked before anything runs).
     """
 
-    cells: tuple[jax.Array, ...]
-    weight: jax.Array
+    cells: tuple[jax.Array | np.ndarray, ...]
+    weight: jax.Array | np.ndarray
 
 
 def ignored(locations) -> jax.Array | np.ndarray:
@@ -69,14 +70,27 @@ def survey_region(
     return Region(tuple(start), tuple(stop))
 
 
-def place(locations: jax.Array, region: Region, grid: Grid, dtype) -> Points:
-    """Model locations [shot, point, axis] as cells of the padded grid of a region."""
+def place(locations: jax.Array | np.ndarray, start: np.ndarray, grid: Grid, dtype) -> Points:
+    """Model locations [shot, point, axis] as cells of the padded grid of a region that begins at cell ``start``.
+
+    NumPy arrays stay with NumPy: a compiler would evaluate them again, slowly, where they are constants of a program.
+    """
+    if isinstance(locations, np.ndarray):
+        return _place(locations, start, grid, dtype, np)
+    return _place_traced(locations, start, grid, np.dtype(dtype))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _place_traced(locations: jax.Array, start: jax.Array, grid: Grid, dtype: np.dtype) -> Points:
+    return _place(locations, start, grid, dtype, jnp)
+
+
+def _place(locations: Any, start: Any, grid: Grid, dtype: np.dtype, xp: Any) -> Points:
     skip = ignored(locations)
-    start = np.asarray(region.start, locations.dtype)
-    local = locations - start[None, None, :]
+    local = locations - start.astype(locations.dtype)[None, None, :]
     inside = ((local >= 0) & (local < np.asarray(grid.shape, locations.dtype)[None, None, :])).all(axis=-1)
     usable = (inside & ~skip)[..., None]
     offset = np.asarray([grid.halo + low for low, _ in grid.faces], locations.dtype)[None, None, :]
-    cells = jnp.where(usable, local, 0) + offset
-    weight = jnp.where(skip, 0.0, jnp.where(inside, 1.0, jnp.nan)).astype(dtype)
+    cells = (xp.where(usable, local, 0) + offset).astype(np.int32)
+    weight = xp.where(skip, 0.0, xp.where(inside, 1.0, np.nan)).astype(dtype)
     return Points(tuple(cells[..., axis] for axis in range(grid.ndim)), weight)

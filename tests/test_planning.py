@@ -100,9 +100,68 @@ def test_auto_by_name_under_jit_says_what_it_chose(tmp_path):
     grad, info = jax.jit(jax.grad(run, has_aux=True))(V)
     assert bool(jnp.isfinite(grad).all())
     assert info.storage == info.storage_plan.chosen.storage
-    before = planning.storage_plan.cache_info().misses
-    jax.jit(jax.grad(run, has_aux=True))(V)
-    assert planning.storage_plan.cache_info().misses == before
+
+
+@pytest.fixture
+def choices(monkeypatch):
+    """Calls in which a policy is chosen, with none remembered; the first candidate is taken without measuring."""
+    found = []
+
+    def choose(case, auto):
+        found.append(case)
+        budget = planning.free_budget(auto)
+        return planning.StoragePlan(budget, (planning.Option("device", DeviceStorage(auto.codec), 0, 0, 0, 0.0),))
+
+    monkeypatch.setattr(planning, "_KNOWN", {})
+    monkeypatch.setattr(planning, "_chosen", choose)
+    return found
+
+
+def test_auto_chooses_when_a_history_is_asked_for_and_once_for_a_kind_of_problem(choices):
+    def run(v, **changes):
+        survey = SURVEY | changes
+        return jaxwave.scalar(v, 5.0, 1e-3, storage_mode="auto", **survey)
+
+    def misfit(v, **changes):
+        return jnp.sum(run(v, **changes).receiver_amplitudes ** 2)
+
+    out = jax.eval_shape(run, V)
+    assert out.info.storage == Auto() and out.info.storage_plan is None
+    sources = SURVEY["source_amplitudes"]
+    jax.eval_shape(jax.grad(lambda f: misfit(V, source_amplitudes=f)), sources)  # needs no history
+    assert not choices
+
+    def gradient(v, **changes):  # under jit within the derivative nobody knows at the call that it is differentiated
+        return jax.eval_shape(jax.grad(jax.jit(lambda v: misfit(v, **changes))), v)
+
+    gradient(V)
+    assert len(choices) == 1 and out.info.storage == DeviceStorage() and out.info.storage_plan.chosen.name == "device"
+    gradient(V + 1)
+    gradient(V, max_vel=1601.0)
+    gradient(V, pml_freq=24.0)
+    gradient(V, source_amplitudes=2 * sources)
+    gradient(V, receiver_locations=[[[9], [31]]])
+    jax.eval_shape(jax.grad(misfit), V)
+    assert len(choices) == 1
+    gradient(V[:-1])
+    assert len(choices) == 2
+
+
+def test_a_plan_stays_within_its_budget(monkeypatch):
+    """What is over the budget is neither run nor compiled at full length, and says what it would take."""
+    ran, full = [], []
+    timed, compiled_bytes = planning.Trial._timed, planning._compiled_bytes
+    monkeypatch.setattr(planning.Trial, "_timed", lambda trial: ran.append(trial) or timed(trial))
+    monkeypatch.setattr(planning, "_compiled_bytes", lambda *a: full.append(a[1]) or compiled_bytes(*a))
+    monkeypatch.setattr(planning, "_KNOWN", {})
+    planning._measure.cache_clear()
+    budget = 400_000  # a state is 16 kB, the whole history 1.5 MB
+    plan = report(device=budget, host=0, disk=0)
+    assert named(plan, "device").refused == "over the device budget" and named(plan, "device").device > budget
+    assert named(plan, "device").seconds == np.inf and " - " in str(plan)
+    assert type(plan.chosen.storage) in (Recompute, Reverse) and plan.chosen.seconds < np.inf
+    assert full == [plan.chosen.storage]
+    assert ran and all(planning.device_bytes(trial._compiled) <= budget for trial in ran)
 
 
 def test_compression_is_kept(tmp_path):

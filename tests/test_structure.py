@@ -82,6 +82,50 @@ def test_new_values_compile_nothing(mode, compilations, tmp_path):
     assert compilations == []
 
 
+def test_a_moving_survey_compiles_nothing_while_its_regions_have_one_size(compilations):
+    """A streamer in two shots, each with the part of the model around it."""
+    v, _ = problem((16, 60), 20)
+    wavelet = jaxwave.wavelets.ricker(20.0, 20, DT, 0.01, dtype=jnp.float32).reshape(1, 1, -1)
+
+    def gradient(v, x):
+        def misfit(v):
+            receivers = np.array([[[2, x - 3], [2, x + 4]]])
+            out = jaxwave.scalar(
+                v, 5.0, DT, source_amplitudes=wavelet, source_locations=[[[2, x]]], receiver_locations=receivers,
+                pml_width=4, pml_freq=20.0, max_vel=2000.0, survey_pad=6,
+            )  # fmt: skip
+            assert out.info.region.start == (0, x - 9)
+            return jnp.sum(out.receiver_amplitudes**2)
+
+        return jax.grad(misfit)(v)
+
+    first = gradient(v, 15)
+    assert compilations
+    compilations.clear()
+    second = gradient(v, 35)
+    assert compilations == []
+    # The model is the same everywhere, so the gradient moves with the survey.
+    assert np.array_equal(np.roll(first, 20, axis=1), second) and np.any(second)
+
+
+def test_known_locations_reach_the_compiler_as_cells():
+    """What follows from them is not left to the compiler, which would evaluate it from constants, slowly."""
+    v, _ = problem((20, 22), 8)
+    places = np.zeros((1, 1000, 2), int)
+
+    def primitives(receivers):
+        def run(v, *traced):
+            given = traced[0] if traced else receivers
+            return jaxwave.scalar(v, 5.0, DT, nt=8, receiver_locations=given, pml_width=4, max_vel=2000.0)[-1]
+
+        return run
+
+    closed = str(jax.make_jaxpr(primitives(places))(v))
+    traced = str(jax.make_jaxpr(primitives(None))(v, places))
+    integers = re.compile(r"i\d+\[1,1000,2\] = \w+")
+    assert not integers.findall(closed) and integers.findall(traced)
+
+
 # ---- the compiled loops ----
 
 

@@ -72,6 +72,7 @@ class ScalarEquation:
     slots = (0,)
     sums = MappingProxyType({})
     plain_face = None
+    matter = None
 
     # ---- for the front end ----
 
@@ -95,6 +96,18 @@ class ScalarEquation:
     @staticmethod
     def fastest(values) -> float:
         return float(values["v"].max())
+
+    @staticmethod
+    def point_offset(kind: str, ndim: int) -> tuple[int, ...]:
+        return ()
+
+    @staticmethod
+    def check_models(values, ndim) -> None:
+        pass
+
+    @staticmethod
+    def smallest_speed(values) -> float:
+        return float(values["v"].min())
 
     @staticmethod
     def largest_speed(values, spacing, accuracy, kinds=None, enough=0.0) -> float:
@@ -121,6 +134,13 @@ class ScalarEquation:
 
     def unpack(self, x: ScalarState):
         return (x.u, x.u_previous), (x.psi, x.zeta)
+
+    def at_rest(self, m, wavefields, missing):
+        """u[-1] = u[0] + c/2 laplacian(u[0]), as of any u that is even in time; the layers remember nothing yet."""
+        if "wavefield_m1" not in missing:
+            return wavefields
+        u = wavefields["wavefield_0"]
+        return {**wavefields, "wavefield_m1": u + m[0] / 2 * self._laplacian(u)}
 
     def confine(self, m, x):
         return x

@@ -131,6 +131,10 @@ class Storage(abc.ABC):
         """
         return self
 
+    def settled(self) -> Storage:
+        """The policy itself. A request for one (see :class:`jaxwave.planning.Pending`) chooses it now."""
+        return self
+
     def chunk_size(self, n_entries: int, spec: Spec, state: Spec) -> int:
         """Entries in a chunk, of a run with entries like ``spec`` and states like ``state``."""
         return n_entries
