@@ -37,13 +37,13 @@ def keep_programs() -> None:
 
 
 def _processor() -> str:
-    """Programs use the instructions that there are: another processor may lack them."""
+    """Programs use the instructions and the cores that there are: another processor may lack them."""
     try:
         lines = set(Path("/proc/cpuinfo").read_text().splitlines())
     except OSError:
         lines = set(os.uname())
     kinds = sorted(line for line in lines if line.startswith(("model name", "flags", "Features")))
-    return f"{zlib.crc32(repr(kinds).encode()):08x}"
+    return f"{zlib.crc32(repr((kinds, os.cpu_count())).encode()):08x}"
 
 
 def drop_old_programs() -> None:

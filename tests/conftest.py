@@ -67,6 +67,8 @@ def pytest_collection_modifyitems(config, items):
     out = [("matrix" in x.keywords and not table) or ("slow" in x.keywords and not slow) for x in items]
     config.hook.pytest_deselected(items=[x for x, left in zip(items, out, strict=True) if left])
     items[:] = [x for x, left in zip(items, out, strict=True) if not left]
+    files = {}  # in each, those that are compiled alike one after the other, since another way begins anew
+    items.sort(key=lambda x: (files.setdefault(x.path, len(files)), "optimised" in x.keywords))
 
 
 @pytest.fixture
