@@ -46,10 +46,11 @@ def pytest_configure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """A process for each core; none for a file or a test that is named, which would wait for them to start."""
-    if any(".py" in argument for argument in config.args):
-        return 0
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """A process for each core, or for each file that is named; none for one, which would wait for them to start."""
+    files = {argument.split("::")[0] for argument in config.args if ".py" in argument}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = min(cores, len(files)) if files else cores
+    return processes if processes > 1 else 0
 
 
 def pytest_runtest_setup(item):
