@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from compilation import Compiler, drop_old_programs, keep_programs
 from histories import disk, ram
 
 import jaxwave
@@ -15,6 +16,8 @@ from jaxwave.storage.registry import Registry
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+keep_programs()
+COMPILER = Compiler()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,25 +34,42 @@ def nothing_left_to_the_next_file():
 
 
 def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
     parser.addoption("--derivative-table", metavar="FILE", help="run all cells of test_policies.py and write the table")
     parser.addoption("--optimised", action="store_true", help="compile every test's programs as a user's are")
 
 
-def pytest_runtest_setup(item):
-    """Leave out LLVM's optimisations, which take more than half of the tests' time, unless a test is marked.
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        drop_old_programs()
 
-    What XLA makes of a program stays the same to the last instruction of HLO; rounding and speed differ.
-    """
-    quick = "optimised" not in item.keywords and not item.config.getoption("--optimised")
-    changed = jax.config.read("jax_disable_most_optimizations") != quick
-    jax.config.update("jax_disable_most_optimizations", quick)
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """A process for each core, or for each file that is named; none for one, which would wait for them to start."""
+    files = {argument.split("::")[0] for argument in config.args if ".py" in argument}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = min(cores, len(files)) if files else cores
+    return processes if processes > 1 else 0
+
+
+def pytest_runtest_setup(item):
+    """Leave out the compiler's optimisations, which take most of the tests' time, unless a test is marked."""
+    optimised = "optimised" in item.keywords or item.config.getoption("--optimised")
+    changed = COMPILER.set(optimised=optimised, as_hlo="hlo" in item.keywords)
     if changed or "matrix" in item.keywords:  # all cells in one file map more memory than a process may
         jax.clear_caches()
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--derivative-table"):
-        items[:] = [item for item in items if "matrix" not in item.keywords]
+    """Slow tests run with ``--slow``, with a ``-m`` that lets them, and when they are named; cells with the table."""
+    table, named = config.getoption("--derivative-table"), any("::" in argument for argument in config.args)
+    slow = table or named or config.getoption("--slow") or config.option.markexpr
+    out = [("matrix" in x.keywords and not table) or ("slow" in x.keywords and not slow) for x in items]
+    config.hook.pytest_deselected(items=[x for x, left in zip(items, out, strict=True) if left])
+    items[:] = [x for x, left in zip(items, out, strict=True) if not left]
+    files = {}  # in each, those that are compiled alike one after the other, since another way begins anew
+    items.sort(key=lambda x: (files.setdefault(x.path, len(files)), "optimised" in x.keywords))
 
 
 @pytest.fixture

@@ -194,10 +194,8 @@ def responses(case, nt=60):
         survey[suffixed("source_amplitudes", kind)] = amplitudes.reshape(-1, 1, nt)
         for name, x in shots.items():
             survey[suffixed(f"{name}_locations", kind)] = x
-    out = getattr(jaxwave, case.name)(
-        **models, grid_spacing=case.spacing, dt=case.dt / case.ratio, **survey, **{**case.settings, "pml_width": 4}
-    )
-    found = records(out)
+    settings = dict(grid_spacing=case.spacing, dt=case.dt / case.ratio, **{**case.settings, "pml_width": 4})
+    found = jax.jit(lambda models: records(getattr(jaxwave, case.name)(**models, **survey, **settings)))(models)
     return {k: np.asarray(found[suffixed("receiver_amplitudes", k)]).reshape(2, len(kinds), nt) for k in kinds}
 
 

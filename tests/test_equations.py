@@ -73,7 +73,7 @@ def model_misfit(case):
     """Half the sum of squares as a function of the models alone; each record counts alike."""
     given = inputs(case)
     models = {name: given[name] for name in case.physics.models}
-    scale = jax.tree.map(lambda x: 1 / largest(x), contract.records(run(case, given)))
+    scale = jax.tree.map(lambda x: 1 / largest(x), jax.jit(lambda given: contract.records(run(case, given)))(given))
 
     def misfit(models, **options):
         found = contract.records(run(case, {**given, **models}, **options))
@@ -86,7 +86,7 @@ def model_misfit(case):
 def gradient_of(case):
     """Of that misfit, its history on the device."""
     models, misfit = model_misfit(case)
-    return jax.grad(misfit)(models)
+    return jax.jit(jax.grad(misfit))(models)
 
 
 # ---- derivatives ----
@@ -210,12 +210,13 @@ def test_storage_modes_give_the_same_gradient(case, tmp_path):
     back = Reverse(segment=5), Reverse(ring=HostStorage(), segment=4)
     for mode in ("cpu", "disk", "recompute", *back):
         path = {} if mode in back else {"storage_path": str(tmp_path)}
-        got = jax.grad(functools.partial(misfit, storage_mode=mode, **path))(models)
+        gradient = jax.grad(functools.partial(misfit, storage_mode=mode, **path))
+        got = (gradient if mode == "disk" else jax.jit(gradient))(models)  # as one program, or each loop by itself
         # Another program (chunks of another length), the same sums; few steps back, whose rounding is no larger.
         reference.assert_close(got, want, 1e-13)
     with pytest.raises(ValueError, match="keeps no wavefields"):
         jax.grad(functools.partial(misfit, storage_mode="none"))(models)
-    rough = jax.grad(functools.partial(misfit, storage_compression=True))(models)
+    rough = jax.jit(jax.grad(functools.partial(misfit, storage_compression=True)))(models)
     # Codes of 8 bits: 1/254 of the largest of 64 values each.
     reference.assert_close(rough, want, 3e-2)
 
@@ -276,7 +277,7 @@ def test_only_the_terms_of_differentiated_models_are_kept(case):
     (all_kept,) = saved(jax.jit(jax.grad(misfit)).trace(models).jaxpr.jaxpr)
     assert sum(kept) == 1 and all(all_kept)
     # Whatever is kept, the derivative is the same.
-    reference.assert_close(jax.grad(one)(models[name]), gradient_of(case)[name], 1e-12)
+    reference.assert_close(jax.jit(jax.grad(one))(models[name]), gradient_of(case)[name], 1e-12)
 
 
 # ---- the wavefield ----
@@ -311,9 +312,9 @@ def test_reciprocity(case):
 
 @most_cases
 def test_single_precision(case):
-    given = inputs(case)
-    single = everything(case, jax.tree.map(lambda x: np.asarray(x, np.float32), given))
-    double = everything(case, given)
+    given, function = inputs(case), jax.jit(functools.partial(everything, case))
+    single = function(jax.tree.map(lambda x: np.asarray(x, np.float32), given))
+    double = function(given)
     assert {x.dtype for x in jax.tree.leaves(single)} == {np.dtype(np.float32)}
     # A few units in the last place for each step.
     reference.assert_close(single, double, 1e-4)
@@ -327,8 +328,8 @@ def test_callbacks_see_the_wavefields(case):
     def watch(state):
         seen.append((state.direction, {name: state.get_wavefield(name, "pml").shape for name in state.wavefield_names}))
 
-    out = run(case, given, forward_callback=watch, callback_frequency=7)
-    jax.block_until_ready(out)
+    jax.block_until_ready(jax.jit(lambda given: run(case, given, forward_callback=watch, callback_frequency=7))(given))
+    jax.effects_barrier()
     assert [d for d, _ in seen] == ["forward"] * 2
     interior = tuple(n + a + b for n, a, b in zip(case.shape, case.widths[::2], case.widths[1::2], strict=True))
     assert all(shapes == dict.fromkeys(wanted, (case.n_shots, *interior)) for _, shapes in seen)
@@ -363,7 +364,8 @@ def test_records_that_were_not_asked_for_have_no_receivers(name, ndim):
 
     def propagate(*asked):
         places = {"_".join(["receiver_locations", k]).rstrip("_"): np.full((1, 2, ndim), 1) for k in asked}
-        return getattr(jaxwave, name)(**models, grid_spacing=10.0, dt=1e-3, nt=3, pml_width=2, pml_freq=20.0, **places)
+        call = functools.partial(getattr(jaxwave, name), grid_spacing=10.0, dt=1e-3, nt=3, pml_width=2, pml_freq=20.0)
+        return jax.eval_shape(lambda: call(**models, **places))
 
     results = [propagate(), propagate(kinds[0]), propagate(kinds[-1])]
     for result, asked in zip(results, (None, kinds[0], kinds[-1]), strict=True):
@@ -371,5 +373,5 @@ def test_records_that_were_not_asked_for_have_no_receivers(name, ndim):
             found = records(kind, result)
             assert found is None if kind not in kinds else found.shape == (1, 2 if kind == asked else 0, 3)
         assert jax.tree.structure(result) == jax.tree.structure(results[0])
-        joined = jnp.concatenate([records(kind, result) for kind in kinds], axis=1)
+        joined = jax.eval_shape(functools.partial(jnp.concatenate, axis=1), [records(kind, result) for kind in kinds])
         assert joined.shape == (1, 0 if asked is None else 2, 3)

@@ -131,7 +131,15 @@ def doubled(x, axis, last):
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(("kind", "sign"), [("free", -1), ("rigid", 1)])
-@pytest.mark.parametrize(("name", "accuracy"), [("scalar", 8), ("scalar", 2), ("acoustic", 8), ("acoustic", 4)])
+@pytest.mark.parametrize(
+    ("name", "accuracy"),
+    [
+        ("scalar", 8),
+        pytest.param("scalar", 2, marks=pytest.mark.slow),
+        pytest.param("acoustic", 8, marks=pytest.mark.slow),
+        ("acoustic", 4),
+    ],
+)
 def test_a_face_is_a_plane_of_symmetry(name, accuracy, kind, sign, last):
     shape, dt, nt, axis = (13, 18), 6e-4, 120, 0
     n, rng = shape[axis], np.random.default_rng(1)
@@ -279,7 +287,14 @@ def box(name, shape, spacing, accuracy, faces, contrast):
 MIXED = ("rigid", "free", "free", "rigid")
 
 
-@pytest.mark.parametrize("faces", ["free", "rigid", "periodic", MIXED, ("periodic", "periodic", "free", "rigid")])
+@pytest.mark.parametrize(
+    "faces",
+    [
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("free", "rigid", "periodic")),
+        MIXED,
+        ("periodic", "periodic", "free", "rigid"),
+    ],
+)
 @pytest.mark.parametrize(("name", "accuracy"), [("scalar", 4), ("acoustic", 8), ("elastic", 4), ("elastic", 8)])
 def test_reflecting_faces_conserve_energy(name, accuracy, faces):
     # Neighbours differ by a factor of up to a hundred; the largest time step; 10,000 steps.
@@ -353,7 +368,7 @@ def largest_frequency(equation, step, x):
 
 
 @pytest.mark.parametrize("accuracy", ORDERS)
-@pytest.mark.parametrize("faces", ["free", "rigid", MIXED])
+@pytest.mark.parametrize("faces", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("free", "rigid")), MIXED])
 def test_elastic_faces_need_no_smaller_time_step(accuracy, faces):
     shape, spacing = (9, 8), (5.0, 6.0)
     for models in (rough("elastic", shape, 1), rough("elastic", shape, 100)):
@@ -366,7 +381,8 @@ def test_elastic_faces_need_no_smaller_time_step(accuracy, faces):
         assert largest_frequency(equation, step, x) < 2
 
 
-@pytest.mark.parametrize(("vs", "left"), [(0.6, 1e-4), pytest.param(0.3015, 0.1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("vs", "left"), [(0.6, 1e-4), (0.3015, 0.1)])
 def test_a_free_surface_beside_layers_is_stable(vs, left):
     # Poisson's ratios of 0.22 and 0.45; 10,000 steps.
     shape, vp, nt, dt = (24, 30), 2500.0, 10_000, 5e-4
@@ -386,7 +402,7 @@ def test_a_free_surface_beside_layers_is_stable(vs, left):
 ALPHA, BETA, RHO = 2000.0, 2000.0 / 3**0.5, 2000.0
 
 
-@pytest.mark.parametrize("accuracy", [4, 8])
+@pytest.mark.parametrize("accuracy", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_speed_of_a_rayleigh_wave(accuracy):
     # A standing wave, one wavelength on a periodic axis, begins as the mode's velocities without stress.
     n, depth, h, periods = 16, 40, 5.0, 10
@@ -434,7 +450,8 @@ def lamb_misfit(h, accuracy):
     return largest(record - want) / largest(want)
 
 
-@pytest.mark.parametrize("accuracy", [4, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("accuracy", [4, 8])
 def test_lambs_problem(accuracy):
     # A Rayleigh wave of 25 Hz has 11, 21 and 43 cells; the receiver is two wavelengths away.
     errors = [lamb_misfit(h, accuracy) for h in (4.0, 2.0, 1.0)]

@@ -37,7 +37,7 @@ N, NT = 56, 760
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("ndim", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_waves_converge_to_the_analytic_solution(ndim):
     rng = np.random.default_rng(5)
     place = 140 + rng.uniform(-5, 5, ndim)

@@ -145,7 +145,7 @@ def late_sizes(models, boundary, nt, fraction, width=20):
     ("models", "boundary", "nt", "growth"),
     [
         (soft_layer(), SURFACE, 4000, 100),
-        (speeds((12, 60), 0.48), PLATE, 4000, 50),
+        pytest.param(speeds((12, 60), 0.48), PLATE, 4000, 50, marks=pytest.mark.slow),
         pytest.param(speeds((12, 60), 0.25), PLATE, 10000, 20, marks=pytest.mark.slow),
         pytest.param(speeds((12, 60), 0.4), PLATE, 10000, 300, marks=pytest.mark.slow),
         pytest.param(speeds((12, 60), 0.48), PLATE, 10000, 1e5, marks=pytest.mark.slow),

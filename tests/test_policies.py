@@ -131,10 +131,15 @@ def substeps(records, v, dv, storage_mode):
 DERIVATIVES = {f.__name__: f for f in (grad, jit, jvp, gauss_newton, hessian, vmap, substeps)}
 
 
+def compiled(derivative, records, v, dv, **options):
+    """A derivative as one program; eagerly each of its loops is one, and each operation between them."""
+    return jax.jit(functools.partial(DERIVATIVES[derivative], records, **options))(v, dv)
+
+
 @functools.cache
 def on_the_device(derivative, codec, ndim, name):
     v, dv, records = problem(ndim, name)
-    return DERIVATIVES[derivative](records, v, dv, storage_mode=DeviceStorage(CODECS[codec]))
+    return compiled(derivative, records, v, dv, storage_mode=DeviceStorage(CODECS[codec]))
 
 
 CELLS = [("scalar", 1, policy, codec) for policy in POLICIES for codec in CODECS]
@@ -167,13 +172,26 @@ def test_derivatives(name, ndim, policy, codec, tmp_path, derivative_table):
     storage = POLICIES[policy](CODECS[codec], str(tmp_path))
     if storage.codec != CODECS[codec]:
         pytest.skip("this policy has no codec")
-    for derivative, function in DERIVATIVES.items():
+    for derivative in DERIVATIVES:
         want = on_the_device(derivative, codec, ndim, name)
-        got = function(records, v, dv, storage_mode=storage)
+        how = grad if derivative == "grad" else functools.partial(compiled, derivative)
+        got = how(records, v, dv, storage_mode=storage)
         assert largest(want) > 0
         # Rounding alone: the same operations, in programs that XLA compiles apart.
         assert largest(got - want) <= 1e-10 * largest(want), derivative
         derivative_table.add((name, policy, codec, derivative, ndim))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", POLICIES)
+def test_derivatives_without_jit(policy, tmp_path):
+    """As above, eagerly; a gradient is so there too."""
+    v, dv, records = problem(1)
+    storage = POLICIES[policy](Raw(), str(tmp_path))
+    for derivative in DERIVATIVES.keys() - {"grad", "jit"}:
+        want = on_the_device(derivative, "raw", 1, "scalar")
+        got = DERIVATIVES[derivative](records, v, dv, storage_mode=storage)
+        assert largest(got - want) <= 1e-10 * largest(want), derivative
 
 
 def test_fourier_is_the_part_of_the_gradient_at_its_frequencies():
@@ -184,7 +202,7 @@ def test_fourier_is_the_part_of_the_gradient_at_its_frequencies():
     every = frequencies(NT, DT)
 
     def part(*bands):
-        return grad(records, v, dv, storage_mode=Fourier(frequencies=tuple(f for band in bands for f in band)))
+        return jit(records, v, dv, storage_mode=Fourier(frequencies=tuple(f for band in bands for f in band)))
 
     first, band, last = every[:2], every[2:5], every[5:]
     added = part(first, band) - part(first)
@@ -195,7 +213,7 @@ def test_fourier_is_the_part_of_the_gradient_at_its_frequencies():
 def test_fourier_counts_what_the_run_cannot_tell_apart_once():
     v, dv, records = problem(1)
     few, close = (
-        grad(records, v, dv, storage_mode=Fourier(frequencies=f)) for f in ((20.0, 60.0), (20.0, 20.001, 60.0, 60.001))
+        jit(records, v, dv, storage_mode=Fourier(frequencies=f)) for f in ((20.0, 60.0), (20.0, 20.001, 60.0, 60.001))
     )
     assert largest(few - close) < 0.05 * largest(few)
 
@@ -232,7 +250,7 @@ def test_drift_of_a_run_taken_back_is_reset_by_segments():
             )  # fmt: skip
             return jnp.sum(out.receiver_amplitudes**2)
 
-        return jax.grad(misfit)(v)
+        return jax.jit(jax.grad(misfit))(v)
 
     want = gradient("device")
     errors = [largest(gradient(Reverse(segment=n)) - want) / largest(want) for n in (10, 600)]
@@ -283,5 +301,5 @@ def test_recompute_within_a_memory():
 
 def test_gradient_within_a_memory():
     v, dv, records = problem(1)
-    want = grad(records, v, dv)
-    assert largest(grad(records, v, dv, storage_mode=Recompute(memory=8 * 2**10)) - want) <= 1e-10 * largest(want)
+    want = jit(records, v, dv)
+    assert largest(jit(records, v, dv, storage_mode=Recompute(memory=8 * 2**10)) - want) <= 1e-10 * largest(want)

@@ -13,7 +13,7 @@ import jaxwave
 @pytest.mark.optimised
 @pytest.mark.parametrize(
     ("ndim", "n", "nt", "dt"),
-    [(1, 101, 1200, 2e-4), (2, 61, 1100, 2e-4), (3, 31, 700, 3e-4)],
+    [(1, 101, 1200, 2e-4), (2, 61, 1100, 2e-4), pytest.param(3, 31, 700, 3e-4, marks=pytest.mark.slow)],
 )
 def test_homogeneous_medium(ndim, n, nt, dt):
     v, h, centre = 1500.0, 5.0, n // 2
@@ -129,7 +129,10 @@ ANGLES = (0, 15, 30, 45, 60)
 REFLECTION_LIMITS = (1e-3, 1e-3, 1.3e-3, 2.2e-3, 6.5e-3)
 
 
-@pytest.mark.parametrize(("accuracy", "first"), [(2, False), (4, True), (8, False)])
+@pytest.mark.parametrize(
+    ("accuracy", "first"),
+    [pytest.param(2, False, marks=pytest.mark.slow), (4, True), pytest.param(8, False, marks=pytest.mark.slow)],
+)
 def test_reflection_by_angle(accuracy, first):
     found = reflections(20, ANGLES, accuracy, first)
     print("reflection by angle:", {angle: f"{x:.2e}" for angle, x in zip(ANGLES, found, strict=True)})

@@ -18,6 +18,7 @@ from jaxwave.boundary import Grid
 from jaxwave.storage import Reverse
 from jaxwave.storage.registry import REGISTRY, Registry
 
+pytestmark = pytest.mark.hlo
 DT = 8e-4
 
 
