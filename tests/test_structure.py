@@ -190,11 +190,12 @@ def called(hlo):
 
 
 @cpu_only
+@pytest.mark.parametrize("options", [True, False])
 @pytest.mark.parametrize("shape", [(64, 70), (30, 32, 34)])
-def test_loops_use_all_cores(shape):
+def test_loops_use_all_cores(shape, options):
     """XLA makes one kernel on one core of a loop that it takes to be small: of these, where nothing prevents it."""
     v, misfit = problem(shape, 64)
-    text = compiled(misfit, v).as_text()
+    text = (compiled(misfit, v) if options else jax.jit(misfit).lower(v).compile()).as_text()
     assert any(" while(" in line for line in text.splitlines())
     assert not any(" while(" in line for line in called(text))
 
