@@ -293,20 +293,21 @@ def _tell_speed(physics, models, max_vel: float, needed: float, inner_dt: float,
     if max_vel * (1 + 1e-6) >= needed:
         return
     fastest = physics.fastest({name: validate.concrete(x) for name, x in models.items()})
+    enough, speed = validate.at_least(needed), validate.at_least(fastest)
     if inner_dt > limit:
-        why = "" if needed <= fastest else f" (more than their largest speed, {fastest:g}, for a contrast of density)"
+        why = "" if needed <= fastest else f" (more than their largest speed, {speed}, for a contrast of density)"
         warn(
             SpeedWarning,
-            f"`max_vel`={max_vel:g} is below {validate.at_least(needed)}, which {names} need{why}: the loop's time step, "
+            f"`max_vel`={max_vel:g} is below {enough}, which {names} need{why}: the loop's time step, "
             f"{inner_dt:g} s, is above the safe limit of {limit:g} s, and the wavefield may grow without bound. Use "
-            f"max_vel>={validate.at_least(needed)}, or leave it out",
+            f"max_vel>={enough}, or leave it out",
         )
     elif max_vel * (1 + 1e-6) < fastest:
         warn(
             SpeedWarning,
-            f"`max_vel`={max_vel:g} is below the largest speed of {names}, {validate.at_least(fastest)}: the time step is short "
+            f"`max_vel`={max_vel:g} is below the largest speed of {names}, {speed}: the time step is short "
             "enough, but the absorbing layers are made for slower waves. Use "
-            f"max_vel>={validate.at_least(fastest)}, or leave it out",
+            f"max_vel>={speed}, or leave it out",
         )
 
 
