@@ -286,11 +286,11 @@ def _tell_speed(physics, models, max_vel: float, needed: float, inner_dt: float,
         return
     fastest = physics.fastest({name: validate.concrete(x) for name, x in models.items()})
     if inner_dt > limit:
-        why = "" if needed <= fastest else f" (more than their largest speed, {fastest:g}, for a contrast of density)"
+        why = "" if needed <= fastest else f" (more than the largest speed, {fastest:g}, for the contrast of density)"
         warnings.warn(
-            f"`max_vel`={max_vel:g} is below {_up(needed)}, which {names} need{why}: the loop's time step, "
-            f"{inner_dt:g} s, is above the safe limit of {limit:g} s, and the wavefield may grow without bound. Use "
-            f"max_vel>={_up(needed)}, or leave it out",
+            f"`max_vel`={max_vel:g} is below {_up(needed)}, which the time step must be made for with this {names}"
+            f"{why}: the loop's step, {inner_dt:g} s, is above the safe limit of {limit:g} s, and the wavefield may "
+            f"grow without bound. Use max_vel>={_up(needed)}, or leave it out",
             SpeedWarning, stacklevel=4,
         )  # fmt: skip
     elif max_vel * (1 + 1e-6) < fastest:
