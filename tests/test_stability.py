@@ -1,6 +1,7 @@
 """The largest stable time step: the bound of every equation against eigenvalues of its own step, and long runs."""
 
 import functools
+import itertools
 import warnings
 
 import jax
@@ -18,6 +19,7 @@ from jaxwave.equations.acoustic import AcousticEquation
 from jaxwave.equations.elastic import ElasticEquation
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.grid import COURANT_NUMBER, cfl_time_step, critical_courant_number
+from jaxwave.stencils import STAGGERED
 
 SPACING = (5.0, 6.0, 4.0)
 OPERATORS = {"acoustic": stability.Acoustic, "elastic": stability.Elastic}
@@ -261,6 +263,42 @@ def test_air_over_water_takes_few_steps(name, accuracy, most):
     models = {"v": v, "rho": rho} if name == "acoustic" else {"lamb": rho * v**2, "mu": 0 * v, "buoyancy": 1 / rho}
     speed = EQUATIONS[name].largest_speed(models, (5.0, 5.0), accuracy)
     assert 1500 <= speed * (1 + 1e-12) <= most * 1500 * (1 + 1e-12)
+
+
+DOCUMENTED = {
+    2: (1, 1, 1, 1, 1), 4: (1, 1.2, 2.7, 1.4, 3.7), 6: (1, 1.5, 4, 2, 5.6), 8: (1.1, 1.8, 4.9, 2.4, 6.9)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("accuracy", DOCUMENTED)
+def test_documented_speeds_are_enough_for_every_arrangement(accuracy):
+    # In units of the largest speed: contrasts of 100 (vacuum or not), 1000 and 10^4, these with vacuum. More axes add up
+    # as the squares of 1 / spacing do, in w^2 and in the limit, so one axis tells; and slower cells have smaller K.
+    share = COURANT_NUMBER / critical_courant_number(accuracy, staggered=True)
+    c = np.abs(STAGGERED[accuracy])
+
+    def largest(rho):
+        """Of periodic media [medium, cell] in which v = 1."""
+        n = rho.shape[1]
+        cells, difference = np.arange(n), np.zeros((n, n))
+        for k, w in enumerate(c):
+            for points in (cells + k, cells - 1 - k):
+                np.add.at(difference, (cells, points % n), w)
+        mass = rho + np.roll(rho, -1, 1)
+        b = np.divide(2, mass, out=np.zeros_like(mass), where=mass > 0)
+        scaled = np.sqrt(rho)[:, :, None] * difference * np.sqrt(b)[:, None, :]
+        return share * np.linalg.norm(scaled, 2, axis=(1, 2)).max() / (2 * c.sum())
+
+    def all_of(densities, n):
+        return np.array(list(itertools.product(densities, repeat=n)))
+
+    small, *others = DOCUMENTED[accuracy]
+    assert max(largest(all_of((1.0, 100.0), 8)), largest(all_of((0.0, 1.0, 100.0), 6))) <= small
+    # The numbers are rounded up to a tenth; where they are 1, less would do.
+    for densities, told in zip(itertools.product(((1.0,), (0.0, 1.0)), (1e3, 1e4)), others, strict=True):
+        light, heavy = densities
+        found = max(largest(all_of((*light, heavy), n)) for n in ((6, 7, 8) if len(light) == 1 else (3, 5, 6)))
+        assert found <= told * (1 + 1e-12) and (told == 1 or told < found + 0.1)
 
 
 def noise(equation, m, like):
