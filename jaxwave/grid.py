@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 from jaxwave import validate
 
 COURANT_NUMBER = 0.6
-"""Default Courant number: stable for every accuracy, number of dimensions and kind of grid."""
+"""Default Courant number: stable for every accuracy, number of dimensions and kind of grid, with the speed that the
+medium needs (`RunInfo.max_vel`): its largest, or on a staggered grid more for a great contrast of density."""
 
 POINTS_PER_WAVELENGTH = 6.0
 """Default sampling of the shortest wavelength: 1 % error in velocity or less for accuracy 4 to 8 in 2-D and 3-D."""

@@ -295,12 +295,12 @@ def _tell_speed(physics, models, max_vel: float, needed: float, inner_dt: float,
     fastest = physics.fastest({name: validate.concrete(x) for name, x in models.items()})
     enough, speed = validate.at_least(needed), validate.at_least(fastest)
     if inner_dt > limit:
-        why = "" if needed <= fastest else f" (more than their largest speed, {speed}, for a contrast of density)"
+        why = "" if needed <= fastest else f" (more than the largest speed, {speed}, for the contrast of density)"
         warn(
             SpeedWarning,
-            f"`max_vel`={max_vel:g} is below {enough}, which {names} need{why}: the loop's time step, "
-            f"{inner_dt:g} s, is above the safe limit of {limit:g} s, and the wavefield may grow without bound. Use "
-            f"max_vel>={enough}, or leave it out",
+            f"`max_vel`={max_vel:g} is below {enough}, which the time step must be made for with this {names}"
+            f"{why}: the loop's step, {inner_dt:g} s, is above the safe limit of {limit:g} s, and the wavefield may "
+            f"grow without bound. Use max_vel>={enough}, or leave it out",
         )
     elif max_vel * (1 + 1e-6) < fastest:
         warn(

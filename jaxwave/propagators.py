@@ -90,7 +90,7 @@ def scalar(
         pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum; where there is
             none above 0 Hz, or their values are not known, 0.1 / ``dt`` with a :class:`jaxwave.PmlFrequencyWarning`.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v``; required
-            where the values of ``v`` are not known, as under ``jit``.
+            where the values of ``v`` are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
         survey_pad: Uses only the part of the model within so many cells of all sources and receivers: one number, or
             one per face, where None means to the model's edge, as does a face that is free, rigid or periodic. Default:
             the whole model.
@@ -236,9 +236,9 @@ def acoustic(
             ``pml_width`` is not 0, else an edge with p = 0 beyond it.
         pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum; where there is
             none above 0 Hz, or their values are not known, 0.1 / ``dt`` with a :class:`jaxwave.PmlFrequencyWarning`.
-        max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v`` (at orders
-            6 and 8 up to a tenth more, where a great contrast of density needs it); required where the values of a
-            model are not known, as under ``jit``.
+        max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v``, or more
+            where a contrast of density needs it (at order 2 never; docs/propagators.md has numbers); required where the
+            values of a model are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
         survey_pad, origin: Choose the part of the model that is used.
         pressure_0: Initial pressure [shot, *region], or with the cells of the layers. Default 0.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
@@ -421,9 +421,9 @@ def elastic(
         mpml_fraction: Fraction, from 0 to 1, of its damping that a layer has along the other axes too: a multi-axial
             PML. Waves that plates, ducts or soft layers guide may grow in plain layers, and do not with 0.05 to 0.1;
             but oblique waves are reflected more. Default 0: a plain PML.
-        max_vel: Largest speed that the time step and the layers are made for. Default: the largest of P waves (at
-            orders 6 and 8 up to a tenth more, where a great contrast of density needs it); required where the values
-            of a model are not known, as under ``jit``.
+        max_vel: Largest speed that the time step and the layers are made for. Default: the largest of P waves, or more
+            where a contrast of density needs it (docs/propagators.md has numbers); required where the values of a model
+            are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
         survey_pad, origin: Choose the part of the model that is used.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
             the value before the first cell of their own axis, as they are returned. Default: what they must be for

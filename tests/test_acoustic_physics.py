@@ -289,7 +289,6 @@ def test_mappings_and_arguments_say_the_same():
         (dict(receivers={"p": [[[1, 1]]]}, receiver_locations_p=[[[1, 1]]]), ValueError, "is given twice"),
         (dict(vz_0=np.ones((1, 12, 14))), ValueError, "no wavefield `vz_0` in 2 dimensions"),
         (dict(vx_0=np.ones((1, 22, 24))), ValueError, r"\(1, 22, 25\) with the absorbing layers"),
-        (dict(max_vel=100.0), ValueError, "`max_vel`=100 is below the largest speed of `v`, `rho`"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, error, message):

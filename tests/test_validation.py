@@ -173,9 +173,6 @@ BAD = {
     "dt: array": (dict(dt=np.ones(2)), TypeError, "`dt` must be a number", "got array"),
     "spacing: one of them": (dict(grid_spacing=(5.0, -1.0)), ValueError, "`grid_spacing` must be positive", "got -1"),
     "spacing: count": (dict(grid_spacing=(5.0,) * 3), ValueError, "`grid_spacing` must be a number or 2", "got 3"),
-    "max_vel: below": (
-        dict(max_vel=1400.0), ValueError, "`max_vel`=1400 is below", "of `v`, 1500", "max_vel>=1500", "leave it out",
-    ),
     **{
         f"accuracy: {value!r}": (dict(accuracy=value), ValueError, "`accuracy` must be one of (2, 4, 6", repr(value))
         for value in (3, 0, 10, "4", None)
