@@ -32,7 +32,7 @@ def problem(ndim, tmp_path, mode="device", codec=False, dt=6e-4, nt=60):
         source_amplitudes=np.tile(amplitudes(nt, dt, delay=0.02), (2, 1, 1)),
         source_locations=np.stack([np.full((1, ndim), 2), np.full((1, ndim), 5)]),
         receiver_locations=np.tile(np.array([[3] * ndim, [6] * ndim]), (2, 1, 1)),
-        pml_width=3, pml_freq=25.0, max_vel=2100.0, storage_mode=mode, storage_path=tmp_path and str(tmp_path),
+        pml_width=3, pml_freq=25.0, max_vel=2100.0, storage_mode=mode, storage_path=str(tmp_path),
         storage_compression=codec,
     )  # fmt: skip
     return v, dv, dw, dt, survey
@@ -49,11 +49,7 @@ def misfit(dt, survey):
 @pytest.mark.optimised
 @pytest.mark.parametrize(
     ("ndim", "mode"),
-    [
-        pytest.param(ndim, mode, marks=[pytest.mark.slow] if ndim == 3 and mode != "device" else [])
-        for ndim in SHAPES
-        for mode in MODES
-    ],
+    [pytest.param(ndim, mode, marks=[pytest.mark.slow] if ndim == 3 else []) for ndim in SHAPES for mode in MODES],
 )
 def test_born_against_differences(ndim, mode, tmp_path):
     v, dv, _, dt, survey = problem(ndim, tmp_path, mode)
@@ -97,8 +93,14 @@ def test_born_refuses(dv, error, words, tmp_path):
         jaxwave.scalar_born(v, jnp.ones_like(v), 5.0, dt, **{**survey, "storage_mode": "none"})
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("substeps", [False, True])
+@pytest.mark.parametrize(
+    ("substeps", "mode"),
+    [
+        pytest.param(substeps, mode, marks=[pytest.mark.slow] if substeps and mode != "device" else [])
+        for substeps in (False, True)
+        for mode in MODES
+    ],
+)
 def test_hessian_product(substeps, mode, tmp_path):
     """Against differences of gradients; and symmetric."""
     dt = 2e-3 if substeps else 6e-4
@@ -126,12 +128,21 @@ def test_hessian_product(substeps, mode, tmp_path):
 @functools.cache
 def exact_product():
     """Of the next test's problem, with its wavefields as they are on the device."""
-    v, dv, _, dt, survey = problem(2, None)
+    v, dv, _, dt, survey = problem(2, ".")
     return jax.jit(lambda d: jaxwave.gauss_newton_product(records(dt, survey), v, d))(dv)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("codec", [False, "int8"])
+@pytest.mark.parametrize(
+    ("codec", "mode"),
+    [
+        (False, "device"),
+        (False, "cpu"),
+        pytest.param(False, "disk", marks=pytest.mark.slow),
+        pytest.param("int8", "device", marks=pytest.mark.slow),
+        pytest.param("int8", "cpu", marks=pytest.mark.slow),
+        ("int8", "disk"),
+    ],
+)
 def test_gauss_newton_product(codec, mode, tmp_path):
     """Symmetric, positive, and J^T W J with J from jax.jacfwd; what int8 loses it loses on both sides alike."""
     v, dv, dw, dt, survey = problem(2, tmp_path, mode, codec)
@@ -152,7 +163,7 @@ def test_gauss_newton_product(codec, mode, tmp_path):
     assert largest(along - exact) <= (0.03 if codec else 1e-12) * largest(exact)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["device", *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])])
 def test_small_problems_as_matrices(mode, tmp_path):
     """jacfwd, jacrev and hessian of a few parameters agree, under jit, with one another and with the products."""
     v, _, _, dt, survey = problem(1, tmp_path, mode, nt=30)

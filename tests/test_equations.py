@@ -55,6 +55,9 @@ cases = pytest.mark.parametrize("case", marked(lambda c: str(c) == "elastic-3D" 
 most_cases = pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3 or at_leisure(c)), ids=str)
 PLANAR = [c for c in CASES if c.ndim == 2]
 planar = pytest.mark.parametrize("case", marked(lambda c: c.faces or at_leisure(c), PLANAR), ids=str)
+few_planar = pytest.mark.parametrize(
+    "case", marked(lambda c: c.faces or c.name != "acoustic" or at_leisure(c), PLANAR), ids=str
+)  # with many large programs: of one equation always
 
 
 def discrete(case):
@@ -180,7 +183,7 @@ def test_hessian_products_are_symmetric_and_gauss_newton_is_positive(case):
     assert inner(pulled, a) == pytest.approx(inner(pushed, pushed), rel=1e-11)
 
 
-@planar
+@few_planar
 def test_hessian_products_of_one_model_along_all(case):
     """What is kept for the gradient may differ from what is kept for the direction."""
     models, misfit = model_misfit(case)
@@ -204,7 +207,7 @@ def test_hessian_products_of_one_model_along_all(case):
 # ---- storage ----
 
 
-@planar
+@few_planar
 def test_storage_modes_give_the_same_gradient(case, tmp_path):
     (models, misfit), want = model_misfit(case), gradient_of(case)
     back = Reverse(segment=5), Reverse(ring=HostStorage(), segment=4)
