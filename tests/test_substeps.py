@@ -252,7 +252,7 @@ def test_options_of_a_resampling_warn_that_they_do_nothing():
 
 def sampled(interval, ratio=3, nt=12, **options):
     """A function v -> record, of 1 + 11 * 3 = 34 steps of the loop, and where to linearise it and along what."""
-    case = contract.Case("scalar", 1, ratio=ratio, nt=nt)
+    case = contract.Case("scalar", 1, 2, n_shots=1, ratio=ratio, nt=nt)
     given = contract.inputs(case)
     sources = {k: x for k, x in given.items() if k.startswith("source")}
 
@@ -322,7 +322,7 @@ def gradient(interval, storage):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_gives_the_same_gradient(policy, tmp_path):
-    interval = 1 if policy == "reverse" else 4
+    interval = 1 if policy == "reverse" else 3
     want, got = gradient(interval, DeviceStorage()), gradient(interval, POLICIES[policy](tmp_path))
     # Nothing is lost; states that are taken back are rounded.
     reference.assert_close(got, want, 1e-9 if policy == "reverse" else 1e-12)
@@ -330,7 +330,7 @@ def test_every_policy_gives_the_same_gradient(policy, tmp_path):
 
 def test_fourier_with_all_frequencies_is_exact():
     function, models, _ = sampled(1, nt=9)
-    step = contract.Case("scalar", 1, ratio=3, nt=9).dt / 3
+    step = contract.Case("scalar", 1, 2, ratio=3, nt=9).dt / 3
     every = Fourier(tuple(k / (25 * step) for k in range(13)))
     gradients = [
         jax.jit(jax.grad(lambda m, f=f: sum((x**2).sum() for x in f(m).values())))(models)
