@@ -155,6 +155,7 @@ class Comparison:
     ) -> None:
         self.libraries, self.results, self.budget, self.folder = libraries, results, budget, folder
         self.samples: dict[str, list[runner.Sample]] = {}
+        self.left_out: set[str] = set()
         self.durations: dict[str, float] = {}  # s
 
     def round(self, names: Sequence[str], number: int, reserve: float = 0.0) -> None:
@@ -163,7 +164,10 @@ class Comparison:
             left = self.budget.left() - reserve
             expected = self.durations.get(name, max(self.durations.values(), default=0.0))
             if left <= expected:
-                _skip(self.results, f"{name}, pair {number + 1}", f"{expected:.0f} s expected, {max(left, 0):.0f} left")
+                if name not in self.left_out:
+                    why = f"{expected:.0f} s expected, {max(left, 0):.0f} left"
+                    _skip(self.results, f"{name}, from pair {number + 1} on", why)
+                self.left_out.add(name)
                 continue
             start = time.monotonic()
             try:
