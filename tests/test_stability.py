@@ -272,8 +272,8 @@ DOCUMENTED = {
 
 @pytest.mark.parametrize("accuracy", DOCUMENTED)
 def test_documented_speeds_are_enough_for_every_arrangement(accuracy):
-    # In units of the largest speed: contrasts of 100 (vacuum or not), 1000 and 10^4, these with vacuum. More axes add
-    # up as the squares of 1 / spacing do, in w^2 and in the limit, so one axis tells; and slower cells have smaller K.
+    # In units of the largest speed: contrasts of 100 (vacuum or not), 1000 and 10^4, both with vacuum. Axes add up
+    # as the squares of 1 / spacing do, in w^2 and in the limit, so one axis tells; and slower cells have smaller K.
     share = COURANT_NUMBER / critical_courant_number(accuracy, staggered=True)
     c = np.abs(STAGGERED[accuracy])
 
