@@ -77,7 +77,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         w = equation.adjoint_inject(m, operands, w, y)
         gradients = imaged if terms else gradients
         if observer:
-            tick = observe.backward(observer, equation, tick, t, m, w, gradients)
+            tick = observe.backward(observer, equation, tick, t, m, w, gradients, interval)
         return w, tick, ds, gradients
 
     def chunk_body(carry, i, series, size):

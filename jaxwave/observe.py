@@ -137,12 +137,16 @@ def forward(observer: Observer, equation, tick, t, x):
     return _call(observer, observer.forward, "forward", equation.grid, tick, t, lambda: (equation.wavefields(x), {}))
 
 
-def backward(observer: Observer, equation, tick, t, m, w, gradients):
-    """Calls the backward callback if it is due at step ``t`` of the loop; returns the next tick."""
+def backward(observer: Observer, equation, tick, t, m, w, gradients, interval: int):
+    """Calls the backward callback if it is due at step ``t`` of the loop; returns the next tick.
+
+    The sums ``gradients`` are over one step in ``interval``.
+    """
 
     def fields():
         inner_dt = observer.dt / observer.step_ratio
-        named = equation.model_gradients(m, gradients[0], inner_dt) if gradients else {}
+        whole = jax.tree.map(lambda g: g if interval == 1 else interval * g, gradients)
+        named = equation.model_gradients(m, whole[0], inner_dt) if gradients else {}
         return equation.adjoint_wavefields(m, w), named
 
     return _call(observer, observer.backward, "backward", equation.grid, tick, t, fields)

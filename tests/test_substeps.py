@@ -370,3 +370,24 @@ def test_callbacks_come_at_the_samples_times(goes_on):
     for d, step, field in seen:
         if d == "forward":
             np.testing.assert_array_equal(field[0, cells], found[0, :, step])
+
+
+@pytest.mark.parametrize("interval", [1, 2])
+def test_a_callbacks_gradient_is_of_all_steps(interval):
+    """Not of the stored ones alone. There are no sources whose scale depends on the model, nor layers to fold back."""
+    rng, seen = np.random.default_rng(0), []
+    fields = {name: jnp.asarray(rng.standard_normal((1, 12))) for name in ("wavefield_0", "wavefield_m1")}
+
+    def loss(v):
+        out = jaxwave.scalar(
+            v, 5.0, 1e-3, nt=9, pml_width=0, pml_freq=9.0, max_vel=2000.0, **fields,
+            receiver_locations=[[[3], [7]]], model_gradient_sampling_interval=interval,
+            backward_callback=lambda s: seen.append(s.get_gradient()), callback_frequency=1,
+        )  # fmt: skip
+        return (out.receiver_amplitudes[..., interval + 1 :] ** 2).sum()
+
+    v = jnp.asarray(rng.uniform(1500, 2000, 12))
+    gradient = jax.block_until_ready(jax.grad(loss)(v))
+    jax.effects_barrier()
+    # The last call comes after the share of step 0 is added; rounding of some sums.
+    reference.assert_close(seen[-1][0], gradient, 1e-12)
