@@ -100,8 +100,8 @@ class Recompute(Storage):
             least = 2 * kept + term
             raise ValueError(
                 f"Recompute: memory={memory} bytes does not hold two states and the terms of one step, {least} bytes; "
-                "give more, keep the states elsewhere (`Recompute(checkpoints=HostStorage())`, which needs no `memory`), or "
-                "propagate fewer shots at a time"
+                "give more, keep the states elsewhere (`Recompute(checkpoints=HostStorage())`, which needs no "
+                "`memory`), or propagate fewer shots at a time"
             )
         return min(choices)[2:]
 
