@@ -94,10 +94,13 @@ def direction(dipole_axis: Any, dipole_direction: Any, shape: tuple[int, ...]) -
 def offsets(offset: Any, ndim: int) -> tuple[float, ...]:
     """How far the field's samples lie after the cells of their number, for each axis."""
     values = _each("offset", offset, ndim, "one per axis")
-    for x in values:
-        if not math.isfinite(validate.number("offset", x)):
-            raise TypeError(f"`offset` must be finite numbers; got {x!r}")
-    return tuple(float(x) for x in values)
+    try:
+        found = tuple(validate.number("offset", x) for x in values)
+    except TypeError:
+        found = (math.nan,)
+    if not all(map(math.isfinite, found)):
+        raise TypeError(f"`offset` must be finite numbers; got {offset!r}")
+    return found
 
 
 def mirrors(

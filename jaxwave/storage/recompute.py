@@ -69,16 +69,6 @@ class Recompute(Storage):
     def chunk_size(self, n_entries, spec, state):
         return self._layout(n_entries, spec, state)[0]
 
-    def explicit(self, n_entries: int, spec: Spec, state: Spec) -> Recompute:
-        """The same with ``segments`` and ``slots`` in place of ``memory``: shots may then run in groups, each of which
-        takes its share.
-
-        Raises:
-            ValueError: If two states and one step do not fit.
-        """
-        size, slots = self._layout(n_entries, spec, state)
-        return dataclasses.replace(self, segments=math.ceil(n_entries / size), slots=slots, memory=None)
-
     def schedule(self, n_entries: int, spec: Spec, state: Spec) -> Schedule:
         """Which states are kept in a run with entries like ``spec`` and states like ``state``."""
         size, slots = self._layout(n_entries, spec, state)
@@ -110,8 +100,8 @@ class Recompute(Storage):
             least = 2 * kept + term
             raise ValueError(
                 f"Recompute: memory={memory} bytes does not hold two states and the terms of one step, {least} bytes; "
-                "give more, keep the states elsewhere (`Recompute(checkpoints=HostStorage())` needs no `memory`), "
-                "or propagate fewer shots at a time"
+                "give more, keep the states elsewhere (`Recompute(checkpoints=HostStorage())`, which needs no "
+                "`memory`), or propagate fewer shots at a time"
             )
         return min(choices)[2:]
 
