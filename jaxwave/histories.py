@@ -46,8 +46,9 @@ def histories(plan: Plan, n_steps: int, x: Any, direction: int) -> Stored:
         x: A state, for its structure.
         direction: +1 or -1: in which order chunks are read.
     """
-    kinds = {Recompute: Replaying, Reverse: Reversing}
-    return kinds.get(type(plan.storage), Stored)(plan, n_steps, x, direction)
+    kinds = ((Recompute, Replaying), (Reverse, Reversing), (object, Stored))
+    kind = next(kind for policy, kind in kinds if isinstance(plan.storage, policy))
+    return kind(plan, n_steps, x, direction)
 
 
 class Stored:

@@ -17,7 +17,7 @@ import optax
 import pytest
 
 import jaxwave
-from jaxwave.storage import DeviceStorage, DiskStorage, Float16, HostStorage
+from jaxwave.storage import DeviceStorage, DiskStorage, Float16, HostStorage, Recompute, Reverse
 from jaxwave.storage.registry import REGISTRY
 
 DT, SPACING, FREQ, MAX_VEL = 9e-4, 5.0, 25.0, 1800.0
@@ -75,6 +75,17 @@ def test_streamed_gradient_equals_device_bit_for_bit(shape, nt, per_shot, interv
     modes = [{"storage_mode": "cpu"}, {"storage_mode": DiskStorage(path=str(tmp_path), steps_per_transfer=7)}]
     for mode in modes:
         assert bool((jax.grad(misfit)(v, **options, **mode) == want).all()), mode
+
+
+@pytest.mark.parametrize("policy", [Recompute, Reverse])
+def test_a_policy_derived_from_one_that_replays_runs_as_that_does(policy):
+    class Derived(policy):
+        pass
+
+    v, misfit = problem(shape=(40,), n_shots=1, nt=40)
+    modes = policy(), Derived()
+    want, got = jax.jit(lambda v: [jax.grad(misfit)(v, storage_mode=mode) for mode in modes])(v)
+    assert bool((got == want).all()) and float(jnp.abs(want).max()) > 0
 
 
 @pytest.mark.optimised
