@@ -6,9 +6,15 @@ from jaxwave.dispatch import compiler_options
 from jaxwave.interpolation import Hicks
 from jaxwave.memory import MemoryEstimate, estimate_memory, plan
 from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
+from jaxwave.notices import (
+    DispersionWarning,
+    PmlFrequencyWarning,
+    SilentReceiverWarning,
+    SubstepWarning,
+    UnitWarning,
+)
 from jaxwave.observe import CallbackState
 from jaxwave.planning import BudgetError, StoragePlan
-from jaxwave.problem import PmlFrequencyWarning, SubstepWarning
 from jaxwave.propagators import acoustic, elastic, scalar
 from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, RunInfo, ScalarResult, WaveState
 from jaxwave.storage import StorageError
@@ -23,6 +29,7 @@ __all__ = [
     "BornResult",
     "BudgetError",
     "CallbackState",
+    "DispersionWarning",
     "ElasticResult",
     "ElasticState",
     "Hicks",
@@ -30,9 +37,11 @@ __all__ = [
     "PmlFrequencyWarning",
     "RunInfo",
     "ScalarResult",
+    "SilentReceiverWarning",
     "StorageError",
     "StoragePlan",
     "SubstepWarning",
+    "UnitWarning",
     "WaveState",
     "acoustic",
     "compiler_options",

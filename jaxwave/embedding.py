@@ -70,7 +70,7 @@ def prepare(setup: Setup, arrays: dict[str, Any]):
         "receivers": {kind: found.cells for kind, found in receivers.items()},
     }
     weights = jnp.concatenate([_no_points(setup, dtype), *(found.weight for found in receivers.values())], axis=1)
-    state = setup.equation.confine(m, _first_state(setup, arrays))
+    state = setup.equation.confine(m, _first_state(setup, m, arrays))
     return m, operands, weights, _injected(setup, m, arrays["amplitudes"], sources, dtype), state
 
 
@@ -101,14 +101,16 @@ def _injected(setup: Setup, m, amplitudes: Mapping[str, Any], sources: Mapping[s
     return parts[-1] if len(parts) < 3 else jnp.concatenate(parts[1:], axis=2)
 
 
-def _first_state(setup: Setup, arrays: dict[str, Any]):
+def _first_state(setup: Setup, m, arrays: dict[str, Any]):
     equation, geometry, fields, memory = setup.equation, setup.grid, arrays["fields"], arrays["memory"]
     dtype = next(iter(arrays["models"].values())).dtype
     zero = jnp.zeros((setup.n_shots, *geometry.padded), dtype)
-    wavefields = [
-        geometry.to_padded(fields[name], offset, equation.zero_faces(name)) if name in fields else zero
+    wavefields = {
+        name: geometry.to_padded(fields[name], offset, equation.zero_faces(name)) if name in fields else zero
         for name, offset in equation.wavefield_offsets(geometry.ndim).items()
-    ]
+    }
+    if fields and memory is None:
+        wavefields = equation.at_rest(m, wavefields, wavefields.keys() - fields.keys())
     if memory is None:
         held = [[jnp.zeros((setup.n_shots, *geometry.held_shape(q)), dtype) for q in g] for g in equation.memory()]
     else:
@@ -116,7 +118,7 @@ def _first_state(setup: Setup, arrays: dict[str, Any]):
             [geometry.to_held(x, q) for x, q in zip(given, group, strict=True)]
             for given, group in zip(memory, equation.memory(), strict=True)
         ]
-    return equation.pack(tuple(wavefields), tuple(map(tuple, held)))
+    return equation.pack(tuple(wavefields.values()), tuple(map(tuple, held)))
 
 
 @functools.partial(jax.jit, static_argnums=0)

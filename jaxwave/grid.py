@@ -18,6 +18,7 @@ POINTS_PER_WAVELENGTH = 6.0
 
 _FFT_LIMIT = 2**18
 _MIN_PEAK_BIN = 64
+_FEW_TRACES = 64
 
 
 def cfl_time_step(
@@ -292,6 +293,38 @@ def peak_frequency(signal: ArrayLike | Sequence[ArrayLike], dt: float, default: 
         return default
     freq = (peak + _parabola_vertex(energy, peak)) / (n_fft * abs(dt))
     return min(float(f"{freq:.3g}"), 0.5 / abs(dt))
+
+
+def wavelet_frequency(signal: ArrayLike | Sequence[ArrayLike], dt: float) -> float | None:
+    """Return the dominant frequency of sources that are wavelets, or None.
+
+    It is None for what has no dominant frequency above zero, and for impulses and noise: signals with more than a
+    twentieth of their energy above half the Nyquist frequency, from which the time step says nothing about the waves
+    that are looked for. Of many traces a few are looked at, evenly spaced, since they are mostly alike.
+
+    Args:
+        signal: Array ``[..., nt]``, or a sequence of them, whose values are known.
+        dt: Time sampling interval, in s.
+
+    Returns:
+        The frequency, in Hz.
+
+    Example:
+        >>> from jaxwave.wavelets import ricker
+        >>> wavelet_frequency(ricker(25.0, 300, 0.004, peak_time=0.06), 0.004)
+        25.0
+        >>> wavelet_frequency([1.0] + [0.0] * 99, 0.004) is None
+        True
+    """
+    arrays = [np.asarray(array) for array in (signal if isinstance(signal, list | tuple) else [signal])]
+    arrays = [array.reshape(-1, array.shape[-1]) for array in arrays if array.size and array.ndim]
+    few = [array[:: -(-len(array) // _FEW_TRACES)] for array in arrays]
+    if not few:
+        return None
+    energy = _energy_spectrum(few, max(array.shape[-1] for array in few))
+    if not energy.sum() > 0 or energy[len(energy) // 2 :].sum() > 0.05 * energy.sum():
+        return None
+    return peak_frequency(few, dt, default=0.0) or None
 
 
 def _values(array: ArrayLike) -> np.ndarray:

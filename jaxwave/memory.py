@@ -114,8 +114,8 @@ def plan(
 ) -> StoragePlan:
     """Says what a gradient takes under each storage policy, and which one ``storage_mode="auto"`` chooses.
 
-    The problem itself is not run: every policy is compiled and timed for a few steps on wavefields of zeros, some
-    seconds each, once for each problem and process.
+    The problem itself is not run: every policy is compiled for a few steps and, if it fits, timed on wavefields of
+    zeros, some seconds each, once for each kind of problem and process. What is over the budget is never run.
 
     Args:
         models_spacing_and_dt, propagator, arguments: As for :func:`estimate_memory`.

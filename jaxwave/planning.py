@@ -291,12 +291,12 @@ def _within(case: Case, storage: Storage, room: float, least: int) -> int:
 
 def _try(case: Case, storage: Storage, nt: int | None = None, gradient: bool = True) -> Trial:
     """A trial of ``nt`` steps of the user; the same one for runs of every length."""
-    return _trial(case._replace(setup=dataclasses.replace(case.setup, nt=nt or _short(case))), storage, gradient)
+    return _measure(case._replace(setup=dataclasses.replace(case.setup, nt=nt or _short(case))), storage, gradient)
 
 
 @functools.lru_cache(maxsize=32)
 @_outside_traces
-def _trial(case: Case, storage: Storage, gradient: bool) -> Trial:
+def _measure(case: Case, storage: Storage, gradient: bool) -> Trial:
     return Trial(case, storage, gradient)
 
 

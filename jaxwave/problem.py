@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +10,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave import grid, planning, validate
+from jaxwave import grid, planning, sanity, validate
 from jaxwave.boundary import Grid
 from jaxwave.chunks import Plan
 from jaxwave.embedding import Setup
 from jaxwave.equations.base import Equation
+from jaxwave.notices import PmlFrequencyWarning, SubstepWarning, warn
 from jaxwave.observe import Observer
 from jaxwave.results import RunInfo
 from jaxwave.storage.auto import Auto
@@ -25,14 +25,6 @@ from jaxwave.storage.hdf5 import check_path
 from jaxwave.storage.modes import as_storage
 from jaxwave.storage.streamed import DiskStorage
 from jaxwave.survey import Points, Region, ignored, place, survey_region
-
-
-class SubstepWarning(UserWarning):
-    """The time step was divided, because it is above the stability limit."""
-
-
-class PmlFrequencyWarning(UserWarning):
-    """``pml_freq`` was not given and could not be found from the sources."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +61,9 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     inner_dt, step_ratio = grid.substeps(dt, max_vel, spacing)
     for name, places in (("source_locations", sources), ("receiver_locations", receivers)):
         for kind, x in places.items():
-            validate.inside(_named(name, kind), x, region, ndim)
-    for kind, (model, axes) in physics.source_needs(ndim).items():
-        if kind in sources:
-            validate.positive_around(kind, sources[kind], model, models[model], axes, region, kinds)
+            validate.inside(validate.named(name, kind), x, region, ndim)
+    sanity.models(physics, models, ndim)
+    sanity.places(physics, ndim, arrays, region, kinds)
     interval = validate.whole("model_gradient_sampling_interval", a.model_gradient_sampling_interval, 1)
     validate.divides(interval, nt * step_ratio)
     resampling = _resampling(a)
@@ -84,6 +75,8 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     arrays["memory"] = _checked_memory(equation, arrays["memory"], n_shots, models)
     pml_freq = _pml_freq(a.pml_freq, amplitudes, sources, dt)
     _tell_substeps(step_ratio, dt, max_vel, spacing)
+    sanity.units(step_ratio, dt, max_vel, spacing)
+    sanity.dispersion(physics, arrays, dt, spacing, accuracy)
 
     arrays |= {name: _placed(arrays[name], region, equation, models) for name in ("sources", "receivers")}
     arrays["start"] = np.asarray(region.start, np.int32)
@@ -102,11 +95,6 @@ def scalar_speed(v: Any, max_vel: float | None) -> float:
     return validate.speed({"v": v}, {"v": "positive"}, max_vel, lambda values: float(values["v"].max()))
 
 
-def _named(name: str, kind: str) -> str:
-    """The name of an argument that exists once for each kind of source or receiver."""
-    return f"{name}_{kind}" if kind else name
-
-
 def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str, Any]]:
     """The number of dimensions and the arrays of a call, each checked by itself and for what it needs of the others."""
     models = {name: validate.real_array(name, getattr(a, name)) for name in physics.models}
@@ -115,10 +103,10 @@ def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str,
     receivers = _by_kind(validate.locations, "receiver_locations", a)
     wavefields, memory = _initial(physics, a)
     validate.same_dtype(
-        **models, **{_named("source_amplitudes", kind): x for kind, x in amplitudes.items()}, **wavefields
+        **models, **{validate.named("source_amplitudes", kind): x for kind, x in amplitudes.items()}, **wavefields
     )
     for kind in {**amplitudes, **sources}:
-        names = _named("source_amplitudes", kind), _named("source_locations", kind)
+        names = validate.named("source_amplitudes", kind), validate.named("source_locations", kind)
         validate.sources(names, amplitudes.get(kind), sources.get(kind))
     placed = [*sources.values(), *receivers.values()]
     ndim = validate.dimensions(models, a.grid_spacing, placed, list(wavefields.values()))
@@ -173,8 +161,8 @@ def _initial(physics: type[Equation], a: SimpleNamespace) -> tuple[dict[str, Any
 def _shots(physics: type[Equation], ndim: int, arrays: dict[str, Any]) -> int:
     """The number of shots."""
     fields, models = arrays["fields"], arrays["models"]
-    given = {_named("source_amplitudes", kind): x for kind, x in arrays["amplitudes"].items()}
-    given |= {_named("receiver_locations", kind): x for kind, x in arrays["receivers"].items()}
+    given = {validate.named("source_amplitudes", kind): x for kind, x in arrays["amplitudes"].items()}
+    given |= {validate.named("receiver_locations", kind): x for kind, x in arrays["receivers"].items()}
     n_shots = validate.shots(**given, **fields)
     if not given and not fields:
         n_shots = max(x.shape[0] if x.ndim == ndim + 1 else 1 for x in models.values())
@@ -247,24 +235,32 @@ def _pml_freq(pml_freq, amplitudes, places, dt: float) -> float:
         return fallback
     known = [(validate.concrete(amplitudes[kind]), validate.concrete(places[kind])) for kind in amplitudes]
     if any(values is None or where is None for values, where in known):
-        warnings.warn(
+        warn(
+            PmlFrequencyWarning,
             f"`pml_freq` is not given, and the sources that it would be found from are traced; using {fallback:g} Hz "
             "(a fifth of the Nyquist frequency). Pass pml_freq, e.g. the wavelet's peak frequency",
-            PmlFrequencyWarning, stacklevel=4,
-        )  # fmt: skip
+        )
         return fallback
     used = [np.where(ignored(where)[..., None], 0, values) for values, where in known]
-    return grid.peak_frequency(used, dt, default=fallback)
+    found = grid.peak_frequency(used, dt, default=0.0)
+    if found == 0 and any(x.shape[-1] > 1 and x.any() for x in used):
+        warn(
+            PmlFrequencyWarning,
+            f"`pml_freq` is not given, and the spectrum of the sources is largest at 0 Hz; using {fallback:g} Hz (a "
+            "fifth of the Nyquist frequency), with which layers absorb lower ones badly. Pass pml_freq, e.g. the "
+            "lowest frequency that matters",
+        )
+    return found or fallback
 
 
 def _tell_substeps(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) -> None:
     if step_ratio > 1:
-        warnings.warn(
+        warn(
+            SubstepWarning,
             f"dt={dt:g} s exceeds the stable limit {grid.cfl_time_step(max_vel, spacing):g} s for max_vel={max_vel:g} "
             f"and grid_spacing={list(spacing)}; each time step is divided into {step_ratio}, and sources and records "
             "are resampled. Nothing needs to be done unless speed matters: use a smaller dt or a coarser grid then",
-            SubstepWarning, stacklevel=4,
-        )  # fmt: skip
+        )
 
 
 def _checked_fields(equation: Equation, fields, n_shots: int, of_state: bool):

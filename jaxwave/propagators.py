@@ -76,7 +76,8 @@ def scalar(
             (u = 0 on it), "rigid" (du/dn = 0) or "periodic" (both faces of an axis). The last three
             have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
             ``pml_width`` is not 0, else an edge with u = 0 beyond it.
-        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
+        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum; where there is
+            none above 0 Hz, or their values are not known, 0.1 / ``dt`` with a :class:`jaxwave.PmlFrequencyWarning`.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v``; required
             where the values of ``v`` are not known, as under ``jit``.
         survey_pad: Uses only the part of the model within so many cells of all sources and receivers: one number, or
@@ -84,7 +85,8 @@ def scalar(
             the whole model.
         origin: First cell of the region that the initial wavefields cover (they then include its layers).
         wavefield_0: Initial wavefield [shot, *region], or with the cells of the layers. Default 0.
-        wavefield_m1: The same one step of the loop earlier.
+        wavefield_m1: The same one step of the loop earlier. Default: that of a ``wavefield_0`` at rest at time 0, to
+            second order in the time step, u[0] + (v dt)^2 laplacian(u[0]) / 2. Zeros that are given mean zeros.
         initial_state: State of an earlier run, in place of the two wavefields: continues it exactly.
         model_gradient_sampling_interval: Steps of the loop from one contribution to the model gradient to the next. 1
             (the default) is exact; more stores less. It must divide the number of steps.
@@ -96,9 +98,9 @@ def scalar(
         backward_callback: The same in the adjoint loop, with the adjoint wavefields.
         callback_frequency: Time steps from one call to the next. Default 1.
         storage_mode: Where a model gradient keeps its wavefields: "device", "cpu" (host RAM), "disk" (an HDF5 file),
-            "recompute" (states at intervals; the rest is computed again), "auto" (the fastest that fits what is free),
-            "none" (nowhere: no model gradient), or a storage object from :mod:`jaxwave.storage`. A run that is not
-            differentiated with respect to ``v`` stores nothing.
+            "recompute" (states at intervals; the rest is computed again), "auto" (the fastest that fits what is free,
+            measured when a model is differentiated), "none" (nowhere: no model gradient), or a storage object from
+            :mod:`jaxwave.storage`. A run that is not differentiated with respect to ``v`` stores nothing.
         storage_path: Directory for "disk" and "auto". Default: the working directory.
         storage_compression: False, True or "int8", "int4", "int16", "bf16", "f16", or a codec from
             :mod:`jaxwave.storage`.
@@ -110,6 +112,10 @@ def scalar(
         TypeError, ValueError: If an argument is wrong; before anything runs.
         FloatingPointError: If the wavefield becomes non-finite (called eagerly; under ``jit`` see ``is_finite``).
         jaxwave.StorageError: If storage fails: a full disk, an altered file, ...
+        jaxwave.BudgetError: Under "auto", if a model is differentiated and no policy fits.
+
+    Warns:
+        SubstepWarning, UnitWarning, PmlFrequencyWarning, DispersionWarning: See :doc:`api`.
 
     Example:
         >>> import jax.numpy as jnp, jaxwave
@@ -190,7 +196,8 @@ def acoustic(
     Args:
         v: Wave speed [*cells] (m/s), or one model per shot [shot, *cells], in 1, 2 or 3 dimensions. Float32 or float64.
         rho: Density (kg/m^3), the same. Between cells it is the mean of the two. 0 in vacuum, where nothing moves and
-            no derivative is taken: its border is a free surface of any shape, in steps of cells.
+            no derivative is taken: its border is a free surface of any shape, in steps of cells. A source there
+            raises, and a receiver warns.
         grid_spacing: Cell size (metres), one number or one per axis.
         dt: Time step of sources and records (seconds). Above the stability limit each is divided into sub-steps.
         sources: Amplitudes and locations by kind, as ``{"p": (amplitudes, locations), "x": ...}``: the same as the
@@ -213,14 +220,16 @@ def acoustic(
             (p = 0 on it), "rigid" (v = 0 across it) or "periodic" (both faces of an axis). The last three
             have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
             ``pml_width`` is not 0, else an edge with p = 0 beyond it.
-        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
+        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum; where there is
+            none above 0 Hz, or their values are not known, 0.1 / ``dt`` with a :class:`jaxwave.PmlFrequencyWarning`.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v`` (at orders
             6 and 8 up to a tenth more, where a great contrast of density needs it); required where the values of a
             model are not known, as under ``jit``.
         survey_pad, origin: Choose the part of the model that is used.
         pressure_0: Initial pressure [shot, *region], or with the cells of the layers. Default 0.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
-            the value before the first cell of their own axis, as they are returned. Default 0.
+            the value before the first cell of their own axis, as they are returned. Default: what they must be for
+            nothing to move at time 0, dt/2 grad(p) / rho of the initial pressure. Zeros that are given mean zeros.
         initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly.
         model_gradient_sampling_interval, freq_taper_frac, time_pad_frac, time_taper: As for :func:`scalar`.
         forward_callback, backward_callback, callback_frequency: The same. The wavefields are "pressure_0", "vx_0", ...;
@@ -353,10 +362,10 @@ def elastic(
         lamb: Lame's first parameter [*cells] (Pa), or one model per shot [shot, *cells], in 2 or 3 dimensions. Float32
             or float64.
         mu: Lame's second parameter, the shear modulus (Pa), the same; 0 in a fluid. Between four cells it is their
-            harmonic mean.
+            harmonic mean. ``lamb + mu``, in 3-D ``3 lamb + 2 mu``, must be positive: vs < vp, in 3-D vs < 0.866 vp.
         buoyancy: 1 / density (m^3/kg), the same. Between two cells the density is their mean. Cells whose ``lamb``,
             ``mu`` and ``buoyancy`` are all 0 are vacuum, where nothing moves and no derivative is taken: their border
-            is a free surface of any shape, in steps of cells.
+            is a free surface of any shape, in steps of cells. A source there raises, and a receiver warns.
         grid_spacing: Cell size (metres), one number or one per axis.
         dt: Time step of sources and records (seconds). Above the stability limit each is divided into sub-steps.
         sources: Amplitudes and locations by kind, as ``{"p": (amplitudes, locations), "x": ...}``: the same as the
@@ -390,7 +399,8 @@ def elastic(
             (no traction on it), "rigid" (no velocity) or "periodic" (both faces of an axis). The last three
             have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
             ``pml_width`` is not 0, else "free".
-        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum.
+        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum; where there is
+            none above 0 Hz, or their values are not known, 0.1 / ``dt`` with a :class:`jaxwave.PmlFrequencyWarning`.
         mpml_fraction: Fraction, from 0 to 1, of its damping that a layer has along the other axes too: a multi-axial
             PML. Waves that plates, ducts or soft layers guide may grow in plain layers, and do not with 0.05 to 0.1;
             but oblique waves are reflected more. Default 0: a plain PML.
@@ -399,7 +409,8 @@ def elastic(
             of a model are not known, as under ``jit``.
         survey_pad, origin: Choose the part of the model that is used.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
-            the value before the first cell of their own axis, as they are returned. Default 0.
+            the value before the first cell of their own axis, as they are returned. Default: what they must be for
+            nothing to move at time 0, given the initial stresses. Zeros that are given mean zeros.
         sigmazz_0, sigmayz_0, sigmaxz_0, sigmayy_0, sigmaxy_0, sigmaxx_0: Initial stresses, the same.
         initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly.
         model_gradient_sampling_interval, freq_taper_frac, time_pad_frac, time_taper: As for :func:`scalar`.

@@ -1,5 +1,7 @@
 """Contacts of fluids, solids and vacuum in the acoustic and elastic equations: speeds, exactness, stability."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,8 +74,12 @@ def with_vacuum(name, shape):
     return {k: jnp.asarray(x) for k, x in models.items()}, empty
 
 
+@functools.partial(jax.jit, static_argnames=("name", "nt", "accuracy"))
 def shaken(name, models, nt, **options):
-    """A run with sources and receivers in the ground, in vacuum and at its border."""
+    """A run with sources and receivers in the ground, in vacuum and at its border.
+
+    Under jit, where nobody knows what is vacuum: a source in it would raise.
+    """
     rng = np.random.default_rng(3)
     places = np.array([[[9, 8], [4, 12], [0, 3]]])
     settings = dict(grid_spacing=(5.0, 6.0), dt=4e-4, pml_width=(0, 5, 4, 0), pml_freq=FREQ, max_vel=3600.0)

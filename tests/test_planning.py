@@ -154,7 +154,7 @@ def test_a_plan_stays_within_its_budget(monkeypatch):
     monkeypatch.setattr(planning.Trial, "_timed", lambda trial: ran.append(trial) or timed(trial))
     monkeypatch.setattr(planning, "_compiled_bytes", lambda *a: full.append(a[1]) or compiled_bytes(*a))
     monkeypatch.setattr(planning, "_KNOWN", {})
-    planning._trial.cache_clear()
+    planning._measure.cache_clear()
     budget = 400_000  # a state is 16 kB, the whole history 1.5 MB
     plan = report(device=budget, host=0, disk=0)
     assert named(plan, "device").refused == "over the device budget" and named(plan, "device").device > budget

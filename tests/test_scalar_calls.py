@@ -400,7 +400,7 @@ def test_backward_callback_sees_the_adjoint_wavefields(under_jit):
         def rest(u, state=state):
             out = jaxwave.scalar(
                 v, 5.0, 8e-4, pml_width=(3, 4, 0, 5), pml_freq=FREQ, max_vel=2500.0, nt=20 - state.step, wavefield_0=u,
-                receiver_locations=[[[8, 9]]],
+                wavefield_m1=np.zeros((1, 19, 19)), receiver_locations=[[[8, 9]]],
             )  # fmt: skip
             return (out.receiver_amplitudes * weights[..., state.step :]).sum()
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxwave.boundary import Grid
-from jaxwave.problem import SubstepWarning
+from jaxwave.notices import SubstepWarning
 from jaxwave.results import RunInfo
 from jaxwave.storage.codecs import CODECS, Raw, stored_bytes
 

@@ -84,6 +84,7 @@ class AcousticEquation:
     levels = 1
     sums = MappingProxyType({})
     plain_face = None
+    matter = "rho"
 
     # ---- for the front end ----
 
@@ -104,6 +105,16 @@ class AcousticEquation:
     @staticmethod
     def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         return {}
+
+    point_offset = staticmethod(staggered.point_offset)
+
+    @staticmethod
+    def check_models(values, ndim) -> None:
+        pass
+
+    @staticmethod
+    def smallest_speed(values) -> float:
+        return float(np.where(values["rho"] > 0, values["v"], np.inf).min())
 
     @staticmethod
     def largest_speed(values, spacing, accuracy, kinds=None) -> float:
@@ -145,6 +156,16 @@ class AcousticEquation:
             tuple(slab for d, memory in zip(derivatives, memories, strict=True) for slab in d.without_row(memory))
             for derivatives, memories in ((self._gradient, x.psi), (self._divergence, x.phi))
         )
+
+    def at_rest(self, m, wavefields, missing):
+        """v_i[-1/2] = B_i/2 D_i p[0]: minus what it will be half a step after."""
+        p = wavefields["pressure_0"]
+        velocities = {
+            f"v{name}_0": b / 2 * d.plain(p)
+            for name, b, d in zip(components(self.grid.ndim), m[1:], self._gradient, strict=True)
+            if f"v{name}_0" in missing
+        }
+        return {**wavefields, **velocities}
 
     def confine(self, m, x):
         return x._replace(p=points.where_moved(x.p, m[0]), v=tuple(map(points.where_moved, x.v, m[1:])))

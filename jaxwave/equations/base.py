@@ -19,7 +19,7 @@ The adjoint state may be scaled as suits the equation; only the equation knows h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import jax
@@ -48,6 +48,7 @@ class Equation(Protocol):
         slots: For each term, the number of its coefficient.
         sums: Terms that are the sum of others, by number: one is not kept where all of those are, and is then None
             among the terms that are handed back.
+        matter: The model that is 0 in vacuum, where nothing moves; None if there is no vacuum.
         plain_face: What a face without a layer is where nothing is asked for: a kind (see ``Grid.kinds``).
     """
 
@@ -59,6 +60,7 @@ class Equation(Protocol):
     slots: tuple[int, ...]
     sums: Mapping[int, tuple[int, ...]]
     plain_face: ClassVar[str | None]
+    matter: ClassVar[str | None]
 
     # ---- for the front end: what a user gives and sees ----
 
@@ -82,6 +84,22 @@ class Equation(Protocol):
         """For kinds of sources that some cells cannot hold: a model that must be positive in the source's cell and in
         the next ones along some axes, and these axes.
         """
+
+    @staticmethod
+    def point_offset(kind: str, ndim: int) -> tuple[int, ...]:
+        """The axes along which sources and receivers of this kind lie half a cell after their cell."""
+
+    @staticmethod
+    def check_models(values: Mapping[str, np.ndarray], ndim: int) -> None:
+        """Checks models whose values are known against each other.
+
+        Raises:
+            ValueError: If there can be no such medium.
+        """
+
+    @staticmethod
+    def smallest_speed(values: Mapping[str, np.ndarray]) -> float:
+        """The smallest speed of waves, of models whose values are known."""
 
     @staticmethod
     def largest_speed(
@@ -109,6 +127,13 @@ class Equation(Protocol):
 
     def unpack(self, x: State) -> tuple[tuple[jax.Array, ...], tuple[tuple[jax.Array, ...], ...]]:
         """The inverse of ``pack``."""
+
+    def at_rest(
+        self, m: Coefficients, wavefields: Mapping[str, jax.Array], missing: Collection[str]
+    ) -> Mapping[str, jax.Array]:
+        """The first wavefields, by name on the padded grid. Those that are ``missing`` are zero; where they belong to
+        an earlier time they are made such that nothing moves at time 0, to second order in the time step.
+        """
 
     def confine(self, m: Coefficients, x: State) -> State:
         """A first state without values that no step can change, because their coefficient is zero (vacuum)."""

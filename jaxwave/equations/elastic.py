@@ -107,6 +107,7 @@ class ElasticEquation:
     memory_names = ("psi", "phi")
     levels = 1
     plain_face = "free"
+    matter = "buoyancy"
 
     # ---- for the front end ----
 
@@ -130,6 +131,31 @@ class ElasticEquation:
     @staticmethod
     def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         return {kind: ("mu", axes) for kind, axes in tensor(ndim).items() if axes[0] != axes[1]}
+
+    point_offset = staticmethod(staggered.point_offset)
+
+    @staticmethod
+    def check_models(values, ndim) -> None:
+        """Checks that every strain takes energy: that of plane strain in 2-D, that of all three axes in 3-D."""
+        lamb, mu, b = np.broadcast_arrays(*(values[name] for name in ("lamb", "mu", "buoyancy")))
+        bulk = lamb + mu if ndim == 2 else 3 * lamb + 2 * mu
+        bad = (b > 0) & ~(bulk > 0)
+        if bad.any():
+            where = np.unravel_index(np.argmax(bad), bad.shape)
+            words, factor = ("`lamb` + `mu`", "") if ndim == 2 else ("3 `lamb` + 2 `mu`", "0.866 ")
+            vp, vs = (float(np.sqrt(max(x[where], 0) * b[where])) for x in (lamb + 2 * mu, mu))
+            raise ValueError(
+                f"{words} must be positive wherever there is matter, which in {ndim}-D means vs < {factor}vp: a strain "
+                f"would set energy free otherwise, and waves grow for ever. It is {bulk[where]:g} Pa at index "
+                f"{tuple(map(int, where))}, where vp={vp:g} and vs={vs:g} m/s ({int(bad.sum())} such cells). Bound vs "
+                "by vp, e.g. invert for vp and vs / vp"
+            )
+
+    @staticmethod
+    def smallest_speed(values) -> float:
+        """That of S waves in solids and of P waves in fluids."""
+        lamb, mu, b = (values[name] for name in ("lamb", "mu", "buoyancy"))
+        return float(np.sqrt(np.where(b > 0, np.where(mu > 0, mu, lamb) * b, np.inf).min()))
 
     @staticmethod
     def largest_speed(values, spacing, accuracy, kinds=None) -> float:
@@ -199,6 +225,17 @@ class ElasticEquation:
             tuple(slab for i in range(self.grid.ndim) for d in of(i) for slab in d.without_row(memories[i][d.axis]))
             for of, memories in ((self._of_stress, x.psi), (self._of_velocity, x.phi))
         )
+
+    def at_rest(self, m, wavefields, missing):
+        """v_i[-1/2] = -B_i/2 times the sum of D_j s_ij[0]: minus what it will be half a step after."""
+        n, fields = self.grid.ndim, tuple(wavefields.values())
+        x = ElasticState((), fields[n : 2 * n], fields[2 * n :], (), ())
+        velocities = {}
+        for i, (name, b) in enumerate(zip(components(n), self._split(m)[3], strict=True)):
+            if f"v{name}_0" in missing:
+                force = sum(d.plain(self._stress(x, i, j)) for j, d in enumerate(self._of_stress(i)))
+                velocities[f"v{name}_0"] = -b / 2 * force
+        return {**wavefields, **velocities}
 
     def confine(self, m, x):
         return x._replace(v=tuple(map(points.where_moved, x.v, self._split(m)[3])))

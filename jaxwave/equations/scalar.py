@@ -72,6 +72,7 @@ class ScalarEquation:
     slots = (0,)
     sums = MappingProxyType({})
     plain_face = None
+    matter = None
 
     # ---- for the front end ----
 
@@ -91,6 +92,18 @@ class ScalarEquation:
     @staticmethod
     def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         return {}
+
+    @staticmethod
+    def point_offset(kind: str, ndim: int) -> tuple[int, ...]:
+        return ()
+
+    @staticmethod
+    def check_models(values, ndim) -> None:
+        pass
+
+    @staticmethod
+    def smallest_speed(values) -> float:
+        return float(values["v"].min())
 
     @staticmethod
     def largest_speed(values, spacing, accuracy, kinds=None) -> float:
@@ -114,6 +127,13 @@ class ScalarEquation:
 
     def unpack(self, x: ScalarState):
         return (x.u, x.u_previous), (x.psi, x.zeta)
+
+    def at_rest(self, m, wavefields, missing):
+        """u[-1] = u[0] + c/2 laplacian(u[0]), as of any u that is even in time; the layers remember nothing yet."""
+        if "wavefield_m1" not in missing:
+            return wavefields
+        u = wavefields["wavefield_0"]
+        return {**wavefields, "wavefield_m1": u + m[0] / 2 * self._laplacian(u)}
 
     def confine(self, m, x):
         return x

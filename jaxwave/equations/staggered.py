@@ -123,6 +123,13 @@ def tensor(ndim: int) -> dict[str, tuple[int, int]]:
     return {names[j] + names[i]: (i, j) for i in range(ndim) for j in range(i, ndim)}
 
 
+def point_offset(kind: str, ndim: int) -> tuple[int, ...]:
+    """The axes along which a velocity, or a component of a tensor, lies half a cell after its cell; of "p" none."""
+    if kind == "p":
+        return ()
+    return tuple(sorted(components(ndim).index(name) for name in set(kind))) if len(set(kind)) == len(kind) else ()
+
+
 def unit(ndim: int, *axes: int) -> tuple[int, ...]:
     """The offset of a wavefield that lies between cells along these axes."""
     return tuple(int(axis in axes) for axis in range(ndim))

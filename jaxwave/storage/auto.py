@@ -13,8 +13,8 @@ class Auto:
 
     It is chosen from ``DeviceStorage``, ``HostStorage``, ``DiskStorage``, ``Recompute`` (states on the device, in RAM
     or on disk) and, if every step is stored, ``Reverse`` (layers on the device or in RAM) when a model is first
-    differentiated, and stays the same for that problem as long as the process lives. :func:`jaxwave.plan` shows what
-    it would choose and why.
+    differentiated, and stays the same for that kind of problem (shapes, equation, time step) as long as the process
+    lives; a run that is not differentiated measures nothing. :func:`jaxwave.plan` shows what it would choose and why.
 
     Attributes:
         codec: Compression of what is stored.

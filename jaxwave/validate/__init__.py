@@ -16,7 +16,15 @@ from jaxwave.validate.arrays import (
 from jaxwave.validate.faces import REFLECTING, boundary_kinds, reaches_faces, room_at_faces
 from jaxwave.validate.grid import accuracy, divides, per_face, region_choice, spacing, steps
 from jaxwave.validate.models import RULES, speed
-from jaxwave.validate.survey import inside, positive_around, sources
+from jaxwave.validate.survey import (
+    SILENT_REMEDY,
+    inside,
+    no_silent_sources,
+    positive_around,
+    silent_points,
+    sources,
+    where_silent,
+)
 from jaxwave.validate.values import (
     callbacks,
     concrete,
@@ -24,6 +32,7 @@ from jaxwave.validate.values import (
     flag,
     fraction,
     mapping,
+    named,
     once,
     pair,
     path,

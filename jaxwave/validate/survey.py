@@ -60,19 +60,12 @@ def positive_around(
     x, values = concrete(places), concrete(values)
     if x is None or values is None:
         return
-    skip, last = ignored(x), np.asarray(region.stop) - 1
-    x = np.where(skip[..., None], np.asarray(region.start), x)
-    values = values if values.ndim > len(last) else values[None]
-    shot = np.arange(len(x))[:, None] % len(values)
-    bad = np.zeros(skip.shape, bool)
+    last, bad = np.asarray(region.stop) - 1, np.zeros(x.shape[:2], bool)
     for axis in axes:
         bad |= (x[..., axis] == last[axis]) & (faces[2 * axis + 1] in ("free", None))
-    beyond = np.where([kind == "periodic" for kind in faces[1::2]], region.start, last)
-    for step in itertools.product((0, 1), repeat=len(axes)):
-        at = x.copy()
-        at[..., axes] += step
-        bad |= ~(values[(shot, *np.moveaxis(np.where(at > last, beyond, at), -1, 0))] > 0)
-    bad &= ~skip
+    for value in _around(x, values, axes, region, faces):
+        bad |= ~(value > 0)
+    bad &= ~ignored(x)
     if bad.any():
         shot, point = first_true(bad)
         raise ValueError(
@@ -81,3 +74,72 @@ def positive_around(
             f"(shot {shot}, index {point}) it is not, or a free face is near ({int(bad.sum())} of them). "
             "Move them into the solid, or use kinds that a fluid has: 'p' or forces"
         )
+
+
+def _around(x: np.ndarray, values: np.ndarray, axes: Sequence[int], region: Region, faces: Sequence[str | None]):
+    """A model in the cells x [shot, point, axis] and in the next ones along ``axes``, one after the other.
+
+    The region's last cells are continued into layers and beyond faces.
+    """
+    last = np.asarray(region.stop) - 1
+    x = np.where(ignored(x)[..., None], np.asarray(region.start), x)
+    values = values if values.ndim > len(last) else values[None]
+    shot = np.arange(len(x))[:, None] % len(values)
+    beyond = np.where([kind == "periodic" for kind in faces[1::2]], region.start, last)
+    for step in itertools.product((0, 1), repeat=len(axes)):
+        at = x.copy()
+        for axis, by in zip(axes, step, strict=True):
+            at[..., axis] += by
+        yield values[(shot, *np.moveaxis(np.where(at > last, beyond, at), -1, 0))]
+
+
+SILENT_REMEDY = (
+    f"move it to where there is matter, or skip it with jaxwave.IGNORE_LOCATION ({IGNORE_LOCATION}) in every coordinate"
+)
+
+
+def silent_points(
+    places: Any, values: Any, axes: Sequence[int], region: Region, faces: Sequence[str | None]
+) -> np.ndarray | None:
+    """Which points [shot, point] lie where nothing can move, None if that is not known.
+
+    That is between cells of vacuum alone, where the model is 0; and on a rigid face, for points that lie half a cell
+    after their cell along one axis, as velocities do.
+
+    Args:
+        places: Locations [shot, point, axis].
+        values: The model that is 0 in vacuum.
+        axes: Axes along which the points lie half a cell after their cell.
+        region: Part of the model that is used.
+        faces: What each face is.
+    """
+    x, values = concrete(places), concrete(values)
+    if x is None or values is None:
+        return None
+    silent = np.ones(x.shape[:2], bool)
+    for value in _around(x, values, axes, region, faces):
+        silent &= value == 0
+    if len(axes) == 1:
+        (axis,) = axes
+        silent |= (x[..., axis] == region.stop[axis] - 1) & (faces[2 * axis + 1] == "rigid")
+    return silent & ~ignored(x)
+
+
+def where_silent(name: str, places: Any, silent: np.ndarray, model: str) -> str:
+    """The first of the silent points, in words."""
+    shot, point = first_true(silent)
+    return (
+        f"`{name}` of shot {shot}, index {point} is {concrete(places)[shot, point].tolist()}, in vacuum (`{model}` is "
+        f"0) or on a rigid face, where nothing moves ({int(silent.sum())} such locations)"
+    )
+
+
+def no_silent_sources(name: str, places: Any, silent: np.ndarray | None, amplitudes: Any, model: str) -> None:
+    """Checks that no source lies where it has no effect, but for those whose amplitudes are known to be zero."""
+    if silent is None:
+        return
+    values = concrete(amplitudes)
+    if values is not None:
+        silent = silent & values.any(-1)
+    if silent.any():
+        raise ValueError(f"{where_silent(name, places, silent, model)}, so it injects nothing; {SILENT_REMEDY}")

@@ -91,6 +91,11 @@ def pair(name: str, x: Any) -> tuple[Any, Any]:
     return x[0], x[1]
 
 
+def named(name: str, kind: str) -> str:
+    """The name of an argument that exists once for each kind of source or receiver."""
+    return f"{name}_{kind}" if kind else name
+
+
 def once(name: str, x: Any) -> None:
     """Checks that what a mapping gives is not given as an argument too."""
     if x is not None:

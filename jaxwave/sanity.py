@@ -1,0 +1,99 @@
+"""Whether a call makes sense as a whole: models, places, wavelengths and units against each other, as far as known.
+
+What cannot be right raises; what may be meant warns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxwave import grid, validate
+from jaxwave.equations.base import Equation
+from jaxwave.notices import DispersionWarning, SilentReceiverWarning, UnitWarning, warn
+from jaxwave.survey import Region, ignored
+
+LEAST_CELLS = 2.5
+"""Cells to a wavelength at the sources' peak frequency below which a run warns. A quarter above that frequency, where a
+Ricker wavelet has 0.9 of its largest amplitude, they are 2, and beyond that a grid carries no waves at all. What is
+accurate needs more (``grid.recommended_points``); but there a user may have reasons."""
+
+MANY_SUBSTEPS = 100
+"""Sub-steps from which on a wrong unit is more likely than a model that needs them."""
+
+
+def models(physics: type[Equation], given: Mapping[str, Any], ndim: int) -> None:
+    """Checks models whose values are known against each other."""
+    known = _known(given)
+    if known is not None:
+        physics.check_models(known, ndim)
+
+
+def places(
+    physics: type[Equation], ndim: int, arrays: Mapping[str, Any], region: Region, faces: Sequence[str | None]
+) -> None:
+    """Checks that known sources are where they have an effect, and says so of receivers.
+
+    Receivers only warn: a line of them across topography, or the window of an interpolation near it, may well have some
+    that record nothing.
+    """
+    amplitudes, sources, receivers = (arrays[k] for k in ("amplitudes", "sources", "receivers"))
+    for kind, (model, axes) in physics.source_needs(ndim).items():
+        if kind in sources:
+            validate.positive_around(kind, sources[kind], model, arrays["models"][model], axes, region, faces)
+    matter = physics.matter
+    if matter is None:
+        return
+    for kind, x in sources.items():
+        silent = validate.silent_points(x, arrays["models"][matter], physics.point_offset(kind, ndim), region, faces)
+        validate.no_silent_sources(validate.named("source_locations", kind), x, silent, amplitudes[kind], matter)
+    for kind, x in receivers.items():
+        silent = validate.silent_points(x, arrays["models"][matter], physics.point_offset(kind, ndim), region, faces)
+        if silent is not None and silent.any():
+            words = validate.where_silent(validate.named("receiver_locations", kind), x, silent, matter)
+            warn(SilentReceiverWarning, f"{words}, so it records zeros; {validate.SILENT_REMEDY}")
+
+
+def units(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) -> None:
+    """Says so where a time step is that long that its unit is probably wrong, or another one."""
+    if step_ratio >= MANY_SUBSTEPS:
+        warn(
+            UnitWarning,
+            f"each time step is divided into {step_ratio}: in dt={dt:g} s a wave of max_vel={max_vel:g} m/s crosses "
+            f"{dt * max_vel / min(spacing):.3g} cells of {min(spacing):g} m. Are these seconds, metres, and metres per "
+            "second (not milliseconds, or kilometres)? Sampled like that, records hold little of what happens",
+        )
+
+
+def dispersion(
+    physics: type[Equation], arrays: Mapping[str, Any], dt: float, spacing: Sequence[float], accuracy: int
+) -> None:
+    """Says so where the grid does not carry what the sources send, if both are known."""
+    amplitudes, locations, values = (_known(arrays[k]) for k in ("amplitudes", "sources", "models"))
+    if not amplitudes or locations is None or values is None:
+        return
+    freq = grid.wavelet_frequency(
+        [np.where(ignored(locations[kind])[..., None], 0, f) for kind, f in amplitudes.items()], dt
+    )
+    if freq is None:
+        return
+    speed = physics.smallest_speed(values)
+    cells = grid.points_per_wavelength(speed, freq, spacing)
+    if cells >= LEAST_CELLS:
+        return
+    need = grid.recommended_points(accuracy, len(spacing))
+    warn(
+        DispersionWarning,
+        f"the sources are strongest at {freq:g} Hz, where waves of the smallest speed, {speed:g} m/s, have {cells:.2f} "
+        f"cells of {max(spacing):g} m to a wavelength. A grid carries no waves of less than 2 cells, and this one up "
+        f"to {grid.max_frequency(speed, spacing, need):.3g} Hz with {need:g} cells (1 % error in speed, "
+        f"accuracy={accuracy}). Records will be wrong: use a finer grid, or lower frequencies",
+    )
+
+
+def _known(arrays: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    """Their values, None if any is traced."""
+    values = {name: validate.concrete(x) for name, x in arrays.items()}
+    return None if any(x is None for x in values.values()) else values
