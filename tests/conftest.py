@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=[x for x, left in zip(items, out, strict=True) if left])
     items[:] = [x for x, left in zip(items, out, strict=True) if not left]
     files = {}  # in each, those that are compiled alike one after the other, since another way begins anew
-    items.sort(key=lambda x: (files.setdefault(x.path, len(files)), "optimised" in x.keywords))
+    items.sort(key=lambda x: (files.setdefault(x.path, len(files)), "optimised" in x.keywords, "hlo" in x.keywords))
 
 
 @pytest.fixture

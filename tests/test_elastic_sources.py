@@ -329,6 +329,7 @@ def test_unknown_components_are_refused(name, kind):
         getattr(jaxwave, name)(*models, 5.0, 4e-4, nt=3, receivers={kind: [[[1, 1]]]}, max_vel=1e9)
 
 
+@pytest.mark.hlo
 @cpu_only
 def test_strain_rates_copy_nothing_in_the_loops():
     shape, n, nt = (64, 70), 2, 64  # the records are smaller than a slab

@@ -287,7 +287,7 @@ def test_only_the_terms_of_differentiated_models_are_kept(case):
 
 
 @pytest.mark.optimised
-@most_cases
+@pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3 or c.mpml_fraction or at_leisure(c)), ids=str)
 def test_continuing_a_run_changes_nothing(case):
     given, half = inputs(case), case.nt // 2
     whole_records, whole_state = everything(case, given)

@@ -379,6 +379,7 @@ def test_setup_holds_no_array_of_all_entries(scatter):
     assert peak - hicks.cells.nbytes <= entries * (8 + 4)
 
 
+@pytest.mark.hlo
 @pytest.mark.parametrize("differentiate", [False, True])
 def test_maps_do_not_hold_all_entries_at_once(differentiate):
     """Less memory than four times the records, where all products of weights and records are 64 times as much."""

@@ -92,6 +92,7 @@ def test_little_changes_little():
 
 
 @pytest.mark.slow
+@pytest.mark.hlo
 @cpu_only
 @pytest.mark.parametrize("shape", [(64, 70), (30, 32, 34)])
 def test_nothing_is_copied_in_the_loops(shape):
@@ -141,15 +142,16 @@ def late_sizes(models, boundary, nt, fraction, width=20):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("models", "boundary", "nt", "growth"),
     [
         (soft_layer(), SURFACE, 4000, 100),
-        pytest.param(speeds((12, 60), 0.48), PLATE, 4000, 50, marks=pytest.mark.slow),
-        pytest.param(speeds((12, 60), 0.25), PLATE, 10000, 20, marks=pytest.mark.slow),
-        pytest.param(speeds((12, 60), 0.4), PLATE, 10000, 300, marks=pytest.mark.slow),
-        pytest.param(speeds((12, 60), 0.48), PLATE, 10000, 1e5, marks=pytest.mark.slow),
-        pytest.param(speeds((12, 60), 0.4), DUCT, 10000, 1e3, marks=pytest.mark.slow),
+        (speeds((12, 60), 0.48), PLATE, 4000, 50),
+        (speeds((12, 60), 0.25), PLATE, 10000, 20),
+        (speeds((12, 60), 0.4), PLATE, 10000, 300),
+        (speeds((12, 60), 0.48), PLATE, 10000, 1e5),
+        (speeds((12, 60), 0.4), DUCT, 10000, 1e3),
     ],
 )
 def test_guided_waves_grow_in_plain_layers_only(models, boundary, nt, growth):

@@ -277,6 +277,7 @@ def test_reverse_refuses_what_it_cannot_take_back():
         Reverse(ring=Recompute())
 
 
+@pytest.mark.hlo
 def test_reverse_keeps_the_layers_alone():
     """Bytes a step: those of the cells that a layer reaches; with streamed layers the device holds a segment."""
     shape, nt = (60, 70), 400

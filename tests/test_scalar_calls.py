@@ -178,7 +178,7 @@ def test_wavefields_without_layers_are_padded_with_zeros():
     ("shape", "widths", "accuracy", "first", "nt"),
     [
         ((50,), 10, 8, 30, 60),
-        ((50,), (0, 3), 2, 16, 31),
+        pytest.param((50,), (0, 3), 2, 16, 31, marks=pytest.mark.slow),
         ((16, 19), 6, 4, 21, 43),
         pytest.param((16, 19), (0, 5, 2, 0), 6, 1, 30, marks=pytest.mark.slow),
         pytest.param((7, 9, 8), (3, 4, 0, 2, 5, 1), 4, 13, 27, marks=pytest.mark.slow),

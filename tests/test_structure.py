@@ -58,7 +58,7 @@ def compilations():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@pytest.mark.parametrize("mode", ["device", "cpu", "disk"])
+@pytest.mark.parametrize("mode", ["device", pytest.param("cpu", marks=pytest.mark.slow), "disk"])
 def test_new_values_compile_nothing(mode, compilations, tmp_path):
     v, _ = problem((20, 22), 40)
 
@@ -232,7 +232,15 @@ def staggered_problem(name, shape, nt, faces, **options):
     return tuple(jnp.full(shape, x, jnp.float32) for x in models), misfit
 
 
-@pytest.mark.parametrize("wanted", [("lamb",), ("mu",), ("lamb", "mu"), ("lamb", "mu", "buoyancy")])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ("lamb",),
+        pytest.param(("mu",), marks=pytest.mark.slow),
+        pytest.param(("lamb", "mu"), marks=pytest.mark.slow),
+        ("lamb", "mu", "buoyancy"),
+    ],
+)
 def test_elastic_gradients_keep_each_term_once(wanted):
     """div v for lamb alone; both dv_k/dx_k with mu, which makes div v their sum; the shear strain; two forces."""
     names = ("lamb", "mu", "buoyancy")
