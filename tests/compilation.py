@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-LARGEST = 2**30  # bytes of programs, of all versions together, that are kept at most; a full run takes some 200 MB
+LARGEST = 2**30  # bytes of programs, of all versions together, that are kept at most
 LLVM_EMITTERS = ("xla_cpu_use_fusion_emitters", False)
 
 
@@ -62,7 +62,7 @@ def drop_old_programs() -> None:
 
 @functools.cache
 def _emitters_can_be_chosen() -> bool:
-    """Whether XLA can make kernels of fusions without MLIR, in a third of the time: up to JAX 0.11 on a CPU."""
+    """Whether XLA can make kernels of fusions without MLIR, in a third of the time: with JAX 0.10, not with 0.12."""
     if jax.default_backend() != "cpu":
         return False
     try:
