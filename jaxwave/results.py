@@ -45,6 +45,21 @@ class RunInfo:
     mpml_fraction: float = 0.0
     state_time: float | None = None
 
+    @property
+    def storage(self) -> Storage | Auto:
+        """Where a gradient keeps its wavefields. Under ``storage_mode="auto"`` the request, and what was chosen once a
+        gradient has asked for it.
+        """
+        chosen = self.storage_plan and self.storage_plan.chosen
+        if isinstance(self.policy, Pending):
+            return chosen.storage if chosen else self.policy.auto
+        return self.policy
+
+    @property
+    def storage_plan(self) -> StoragePlan | None:
+        """What that was chosen from and why, under ``storage_mode="auto"``; None as long as nothing was chosen."""
+        return self.policy.known if isinstance(self.policy, Pending) else None
+
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["samples"], meta_fields=["step_ratio", "n_samples"])
 @dataclasses.dataclass(frozen=True)
@@ -63,21 +78,6 @@ class LastSources:
     samples: dict[str, jax.Array]
     step_ratio: int
     n_samples: int
-
-    @property
-    def storage(self) -> Storage | Auto:
-        """Where a gradient keeps its wavefields. Under ``storage_mode="auto"`` the request, and what was chosen once a
-        gradient has asked for it.
-        """
-        chosen = self.storage_plan and self.storage_plan.chosen
-        if isinstance(self.policy, Pending):
-            return chosen.storage if chosen else self.policy.auto
-        return self.policy
-
-    @property
-    def storage_plan(self) -> StoragePlan | None:
-        """What that was chosen from and why, under ``storage_mode="auto"``; None as long as nothing was chosen."""
-        return self.policy.known if isinstance(self.policy, Pending) else None
 
 
 class WaveState(NamedTuple):

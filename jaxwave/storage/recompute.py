@@ -69,6 +69,16 @@ class Recompute(Storage):
     def chunk_size(self, n_entries, spec, state):
         return self._layout(n_entries, spec, state)[0]
 
+    def explicit(self, n_entries: int, spec: Spec, state: Spec) -> Recompute:
+        """The same with ``segments`` and ``slots`` in place of ``memory``: shots may then run in groups, each of which
+        takes its share.
+
+        Raises:
+            ValueError: If two states and one step do not fit.
+        """
+        size, slots = self._layout(n_entries, spec, state)
+        return dataclasses.replace(self, segments=math.ceil(n_entries / size), slots=slots, memory=None)
+
     def schedule(self, n_entries: int, spec: Spec, state: Spec) -> Schedule:
         """Which states are kept in a run with entries like ``spec`` and states like ``state``."""
         size, slots = self._layout(n_entries, spec, state)
