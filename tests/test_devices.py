@@ -15,7 +15,7 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_disable_most_optimizations", True)
 mesh = Mesh(np.array(jax.devices()), ("shots",))
 n = 4
-amplitudes = jnp.sin(jnp.arange(n * 12.0)).reshape(n, 1, 12)
+amplitudes = jnp.sin(0.5 * jnp.arange(n * 12.0)).reshape(n, 1, 12)
 places = jnp.array([[[3 + i]] for i in range(n)])
 v = 1500.0 + 5 * jnp.sin(jnp.arange(14.0))
 dv = jnp.cos(jnp.arange(14.0))
