@@ -258,10 +258,6 @@ GRID = {
         scalar(grid_spacing=(5.0,) * 3), ValueError, "a number or 2 numbers", scalar(grid_spacing=(5.0, 5.0)),
     ),
     "accuracy": (scalar(accuracy=3), ValueError, "(2, 4, 6, 8)", *(scalar(accuracy=n) for n in (2, 4, 6, 8))),
-    "interval": (
-        scalar(model_gradient_sampling_interval=3), ValueError, "use 2 or 4",
-        *(scalar(model_gradient_sampling_interval=n) for n in (2, 4)),
-    ),
     "vacuum": (
         elastic(nt=2, buoyancy=changed(ELASTIC["buoyancy"], 0, 0.0)), ValueError, "there all three are 0",
         elastic(nt=2, **{k: changed(ELASTIC[k], 0, 0.0) for k in ("lamb", "mu", "buoyancy")}),
