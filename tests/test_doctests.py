@@ -12,6 +12,8 @@ import jaxwave
 
 ROOT = Path(__file__).parents[1]
 MODULES = ["jaxwave", *(info.name for info in pkgutil.walk_packages(jaxwave.__path__, "jaxwave."))]
+BITS = pytest.mark.optimised
+"""Examples that compare bits: two loops round alike where they are compiled as users' are."""
 PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.is_file()]
 
 
@@ -20,7 +22,9 @@ def test_module(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.name, marks=BITS if path.name == "storage.md" else ()) for path in PAGES]
+)
 def test_page(path):
     text = re.sub(r"^\s*```.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     test = doctest.DocTestParser().get_doctest(text, {}, path.name, str(path), 0)
