@@ -140,7 +140,8 @@ def test_a_face_is_a_plane_of_symmetry(name, accuracy, kind, sign, last):
     models = (layered(shape),) if name == "scalar" else (layered(shape), layered(shape, 900.0, 2500.0, seed=1))
     # Kinds of points with the symmetry of their field, and where they lie relative to the cell, along the normal.
     kinds = {"": (sign, 0)} if name == "scalar" else {"p": (sign, 0), "x": (sign, 0), "y": (-sign, 1)}
-    rows = {0: [1, 5], 1: [0, n - 1 if last else 4]}  # a velocity of row n - 1 lies on the last face
+    # A velocity of row n - 1 lies on the last face, where it moves if that is free.
+    rows = {0: [1, 5], 1: [0, n - 1 if last and kind == "free" else 4]}
 
     def image(place, between):
         """The row of a point in the doubled model, and that of its image."""
@@ -185,7 +186,8 @@ def test_a_periodic_model_has_no_first_cell(name, accuracy):
         "elastic": [np.asarray(x) for x in jaxwave.vpvsrho_to_lambmubuoyancy(v, 0.5 * v, rho)],
     }[name]
     kinds, f = ("",) if name == "scalar" else ("p", "y", "x"), rng.standard_normal((1, 2, nt))
-    places, seen = np.array([[[10, 3], [11, 6]]]), np.array([[[0, 2], [11, 8], [5, 4]]])
+    # (A velocity along x in column 8 lies on the rigid face.)
+    places, seen = np.array([[[10, 3], [11, 6]]]), np.array([[[0, 2], [11, 7], [5, 4]]])
 
     def run(shift):
         moved = [np.roll(x, shift, (0, 1)) for x in models]

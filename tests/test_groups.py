@@ -69,6 +69,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_each_shot_is_as_it_was(case, numbers, monkeypatch):
     """Records, final states and gradients, with sources and receivers of every kind and a first state."""

@@ -194,6 +194,7 @@ def test_gradient_error_of_codecs_on_marmousi(marmousi):
 # ---- how often, how long ----
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("mode", ["device", "cpu", "disk"])
 def test_pullback_twice_and_interleaved(mode, tmp_path):
     v, misfit = problem()
@@ -459,6 +460,7 @@ def test_full_disk_under_jit_is_told(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.optimised
 def test_storage_object_in_place_of_the_strings():
     v, misfit = problem(nt=60)
     want = jax.grad(misfit)(v, storage_compression="f16")
