@@ -58,6 +58,7 @@ def test_bad_steps_are_refused(every):
         Coarse(every)
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_gradient_between_sources_and_receivers():
     # 12 cells to the wavelength of the peak frequency, 5 to the shortest; rows away from where waves are not smooth.

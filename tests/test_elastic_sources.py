@@ -239,7 +239,7 @@ def test_between_the_cells():
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("name", ["acoustic", "elastic"])
+@pytest.mark.parametrize("name", ["acoustic", pytest.param("elastic", marks=pytest.mark.slow)])
 def test_part_of_a_model_is_the_model_that_was_cut_out(name):
     """With sources and receivers of all kinds: records and derivatives, and going on from the state of a part."""
     physics, shape, nt, start, stop = contract.EQUATIONS[name], (20, 24), 24, (5, 4), (20, 17)

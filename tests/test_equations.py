@@ -224,7 +224,7 @@ def test_storage_modes_give_the_same_gradient(case, tmp_path):
     reference.assert_close(rough, want, 3e-2)
 
 
-@planar
+@few_planar
 def test_sampled_and_mapped_gradients(case):
     (models, misfit), want = model_misfit(case), gradient_of(case)
     mapped = jax.jit(jax.vmap(jax.grad(misfit)))(jax.tree.map(lambda x: jnp.stack([x, x]), models))

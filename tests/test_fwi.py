@@ -54,6 +54,7 @@ def test_an_inversion_improves_the_model_and_records_itself(model_file, tmp_path
     assert "band to 20 Hz" in said and "stored in device memory" in said
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_a_killed_inversion_resumes_to_the_same_bits(model_file, tmp_path):
     """The process is killed with no chance to clean up, soon after its first checkpoint appears."""

@@ -90,9 +90,11 @@ def test_each_shot_is_as_it_was(case, numbers, monkeypatch):
 
 
 MODES = [
-    {"storage_compression": "int8"}, {"storage_mode": "cpu"}, {"storage_mode": "disk"},
-    {"storage_mode": Recompute(segments=3)},
-]  # fmt: skip
+    {"storage_compression": "int8"},
+    {"storage_mode": "cpu"},
+    pytest.param({"storage_mode": "disk"}, marks=pytest.mark.slow),
+    pytest.param({"storage_mode": Recompute(segments=3)}, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("options", MODES, ids=str)

@@ -156,6 +156,7 @@ def test_a_direction_along_an_axis_is_that_axis(axis):
     assert nothing.cells.shape == (2, 1, 2) and (nothing.weights == 0).all()
 
 
+@pytest.mark.slow
 def test_directions_can_be_found():
     """Records are linear in the direction, and so their derivative along another one is the record in that one."""
     points, shape = scattered(3, 4), SHAPES[3]

@@ -164,6 +164,7 @@ def test_a_plan_stays_within_its_budget(monkeypatch):
     assert ran and all(planning.device_bytes(trial._compiled) <= budget for trial in ran)
 
 
+@pytest.mark.slow
 def test_compression_is_kept(tmp_path):
     plan = report(codec=Int8(), path=str(tmp_path))
     raw = report(path=str(tmp_path))

@@ -67,7 +67,7 @@ def relative(a, b):
     ("shape", "nt", "per_shot", "interval"),
     [
         ((60,), 131, False, 1),
-        ((24, 27), 120, False, 1),
+        pytest.param((24, 27), 120, False, 1, marks=pytest.mark.slow),
         pytest.param((20, 17), 120, True, 3, marks=pytest.mark.slow),
         pytest.param((9, 10, 11), 64, False, 2, marks=pytest.mark.slow),
     ],

@@ -127,7 +127,9 @@ def joined(parts):
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("case", GOING_ON, ids=str)
+@pytest.mark.parametrize(
+    "case", [pytest.param(x, id=str(x), marks=pytest.mark.slow if x.name == "elastic" else ()) for x in GOING_ON]
+)
 def test_runs_in_parts_equal_one_bit_for_bit(case):
     given = contract.inputs(case)
     whole = part(case, given, slice(None), None)
@@ -320,7 +322,12 @@ def gradient(interval, storage):
     return jax.jit(jax.grad(lambda m: sum((x**2).sum() for x in function(m).values())))(models)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+SLOW_POLICIES = ("recompute, few slots", "recompute on the host")
+
+
+@pytest.mark.parametrize(
+    "policy", [pytest.param(name, marks=pytest.mark.slow if name in SLOW_POLICIES else ()) for name in POLICIES]
+)
 def test_every_policy_gives_the_same_gradient(policy, tmp_path):
     interval = 1 if policy == "reverse" else 3
     want, got = gradient(interval, DeviceStorage()), gradient(interval, POLICIES[policy](tmp_path))
