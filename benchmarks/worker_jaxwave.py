@@ -81,8 +81,8 @@ def bytes_stored(case: Case, dtype: str = "float32", compression: str = "none") 
     """Bytes of the history that a gradient keeps."""
     grid = Grid(case.shape, (SPACING,) * case.ndim, case.accuracy, (case.pml_width,) * (2 * case.ndim))
     codec = as_codec(False if compression == "none" else compression)
-    equation = EQUATIONS[case.equation](grid)
-    terms = len(equation.slots) - len(equation.sums)
+    equation = EQUATIONS[case.equation].on(grid)
+    terms = len(equation.coefficients_of_terms) - len(equation.derived_terms)
     return terms * case.nt * stored_bytes(codec, (case.n_shots, *grid.padded), dtype)
 
 

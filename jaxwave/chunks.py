@@ -64,8 +64,8 @@ class Plan:
 
     def wanted(self, coefficients: tuple[bool, ...]) -> Parts:
         """True for each term to keep for these coefficients, None for the others."""
-        needed = [bool(coefficients) and coefficients[c] for c in self.equation.slots]
-        spared = {i for i, summands in self.equation.sums.items() if all(needed[k] for k in summands)}
+        needed = [bool(coefficients) and any(coefficients[c] for c in cs) for cs in self.equation.coefficients_of_terms]
+        spared = {i for i, summands in self.equation.derived_terms.items() if all(needed[k] for k in summands)}
         return tuple(True if needed[i] and i not in spared else None for i in range(len(needed)))
 
     def select(self, history: History, coefficients: tuple[bool, ...]) -> History:
@@ -73,7 +73,7 @@ class Plan:
         if isinstance(history, Replayed):
             return dataclasses.replace(history, wanted=coefficients)
         wanted = list(self.wanted(coefficients))
-        for i, summands in self.equation.sums.items():
+        for i, summands in self.equation.derived_terms.items():
             if wanted[i] and history.parts[i] is None:
                 for k in summands:
                     wanted[k] = True
@@ -114,7 +114,7 @@ class Plan:
     @property
     def _most_terms(self) -> int:
         """How many terms are kept where all coefficients are differentiated."""
-        return len(self.equation.slots) - len(self.equation.sums)
+        return sum(map(bool, self.equation.coefficients_of_terms)) - len(self.equation.derived_terms)
 
     def _reversed(self, x: Any) -> tuple[Spec, Spec]:
         """The ring and the wavefields that steps are taken back with."""

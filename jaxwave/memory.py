@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxwave import propagators, validate
 from jaxwave.dispatch import compiler_options
 from jaxwave.embedding import prepare
+from jaxwave.equations.base import Equation
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.planning import StoragePlan, device_bytes
 from jaxwave.problem import Problem, describe
@@ -155,7 +156,7 @@ def plan(
     return seen[0].report()
 
 
-def _physics(propagator: str) -> type:
+def _physics(propagator: str) -> Equation:
     if propagator not in EQUATIONS:
         raise ValueError(f"`propagator`={propagator!r} is unknown; use {', '.join(map(repr, EQUATIONS))}")
     return EQUATIONS[propagator]

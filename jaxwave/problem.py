@@ -37,7 +37,7 @@ class Problem:
     arrays: dict[str, Any]
 
 
-def describe(physics: type[Equation], **arguments: Any) -> Problem:
+def describe(physics: Equation, **arguments: Any) -> Problem:
     """Checks the arguments of a propagator and settles everything static about the call.
 
     ``physics`` is the class of its equation. Sources, receivers and initial wavefields are those arguments whose names
@@ -68,7 +68,7 @@ def describe(physics: type[Equation], **arguments: Any) -> Problem:
     interval = validate.whole("model_gradient_sampling_interval", a.model_gradient_sampling_interval, 1)
     _tell_without_effect(a)
     fraction = validate.fraction("mpml_fraction", getattr(a, "mpml_fraction", 0.0))
-    equation = physics(Grid(region.shape, spacing, accuracy, widths, kinds, fraction))
+    equation = physics.on(Grid(region.shape, spacing, accuracy, widths, kinds, fraction))
     of_state = arrays["memory"] is not None
     arrays["fields"] = _checked_fields(equation, arrays["fields"], n_shots, of_state)
     arrays["memory"] = _checked_memory(equation, arrays["memory"], n_shots, models)
@@ -112,7 +112,7 @@ def _largest_speed(physics, values, spacing, accuracy, kinds, region: Region, en
     return max(found, physics.largest_speed(part, spacing, accuracy, kinds, max(enough, found)))
 
 
-def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str, Any]]:
+def _arrays(physics: Equation, a: SimpleNamespace) -> tuple[int, dict[str, Any]]:
     """The number of dimensions and the arrays of a call, each checked by itself and for what it needs of the others."""
     models = {name: validate.real_array(name, getattr(a, name)) for name in physics.models}
     amplitudes = _by_kind(validate.amplitudes, "source_amplitudes", a)
@@ -127,7 +127,7 @@ def _arrays(physics: type[Equation], a: SimpleNamespace) -> tuple[int, dict[str,
         validate.sources(names, amplitudes.get(kind), sources.get(kind))
     placed = [*sources.values(), *receivers.values()]
     ndim = validate.dimensions(models, a.grid_spacing, placed, list(wavefields.values()))
-    validate.least_dimensions(physics.__name__.removesuffix("Equation").lower(), ndim, physics.dimensions)
+    validate.least_dimensions(type(physics).__name__.lower(), ndim, physics.dimensions)
     for what, given, known in (
         ("source", sources, physics.source_kinds(ndim)),
         ("receiver", receivers, physics.receiver_kinds(ndim)),
@@ -160,7 +160,7 @@ def _by_kind(check, name: str, a: SimpleNamespace) -> dict[str, Any]:
     return {kind: check(k, getattr(a, k)) for kind, k in given.items() if getattr(a, k) is not None}
 
 
-def _initial(physics: type[Equation], a: SimpleNamespace) -> tuple[dict[str, Any], Any]:
+def _initial(physics: Equation, a: SimpleNamespace) -> tuple[dict[str, Any], Any]:
     """Initial wavefields, and the memory variables of an earlier run or None."""
     names = physics.wavefield_offsets(3)
     fields = {name: getattr(a, name) for name in names if getattr(a, name, None) is not None}
@@ -175,7 +175,7 @@ def _initial(physics: type[Equation], a: SimpleNamespace) -> tuple[dict[str, Any
     return {name: validate.real_array(name, x) for name, x in fields.items()}, memory
 
 
-def _shots(physics: type[Equation], ndim: int, arrays: dict[str, Any]) -> int:
+def _shots(physics: Equation, ndim: int, arrays: dict[str, Any]) -> int:
     """The number of shots."""
     fields, models = arrays["fields"], arrays["models"]
     given = {validate.named("source_amplitudes", kind): x for kind, x in arrays["amplitudes"].items()}

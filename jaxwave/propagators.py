@@ -10,9 +10,9 @@ from jax.typing import ArrayLike
 
 from jaxwave import substeps, validate
 from jaxwave.embedding import finish, last_samples, run_inputs
-from jaxwave.equations.acoustic import AcousticEquation
-from jaxwave.equations.elastic import ElasticEquation
-from jaxwave.equations.scalar import ScalarEquation
+from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.elastic import Elastic
+from jaxwave.equations.scalar import Scalar
 from jaxwave.observe import CallbackState
 from jaxwave.problem import Problem, describe
 from jaxwave.results import (
@@ -138,7 +138,7 @@ def scalar(
         >>> out.receiver_amplitudes.shape
         (1, 2, 100)
     """
-    out = run(describe(ScalarEquation, **locals()))
+    out = run(describe(Scalar(), **locals()))
     state = *out.wavefields.values(), *out.memory.values(), out.last_sources
     return ScalarResult(*state, out.is_finite, out.info, out.records[""])
 
@@ -273,9 +273,9 @@ def acoustic(
     Reference:
         R. W. Graves, Bull. Seism. Soc. Am. 86 (1996); P. Moczo et al., Bull. Seism. Soc. Am. 92 (2002).
     """
-    out = run(describe(AcousticEquation, **by_name(locals())))
+    out = run(describe(Acoustic(), **by_name(locals())))
     fields = [out.wavefields.get(name) for name in AcousticState._fields[:4]]
-    records = [out.records.get(kind) for kind in AcousticEquation.receiver_kinds(3)]
+    records = [out.records.get(kind) for kind in Acoustic().receiver_kinds(3)]
     return AcousticResult(*fields, *out.memory.values(), out.last_sources, out.is_finite, out.info, *records)
 
 
@@ -463,9 +463,9 @@ def elastic(
         92 (2002); moment tensors: K. Aki and P. G. Richards, Quantitative Seismology (2002), chapter 3; multi-axial
         PML: K. C. Meza-Fajardo and A. S. Papageorgiou, Bull. Seism. Soc. Am. 98 (2008).
     """
-    out = run(describe(ElasticEquation, **by_name(locals())))
+    out = run(describe(Elastic(), **by_name(locals())))
     fields = [out.wavefields.get(name) for name in ElasticState._fields[:9]]
-    records = [out.records.get(kind) for kind in ElasticEquation.receiver_kinds(3)]
+    records = [out.records.get(kind) for kind in Elastic().receiver_kinds(3)]
     return ElasticResult(*fields, *out.memory.values(), out.last_sources, out.is_finite, out.info, *records)
 
 

@@ -24,7 +24,7 @@ MANY_SUBSTEPS = 100
 """Sub-steps from which on a wrong unit is more likely than a model that needs them."""
 
 
-def models(physics: type[Equation], given: Mapping[str, Any], ndim: int) -> None:
+def models(physics: Equation, given: Mapping[str, Any], ndim: int) -> None:
     """Checks models whose values are known against each other."""
     known = _known(given)
     if known is not None:
@@ -32,7 +32,7 @@ def models(physics: type[Equation], given: Mapping[str, Any], ndim: int) -> None
 
 
 def places(
-    physics: type[Equation], ndim: int, arrays: Mapping[str, Any], region: Region, faces: Sequence[str | None]
+    physics: Equation, ndim: int, arrays: Mapping[str, Any], region: Region, faces: Sequence[str | None]
 ) -> None:
     """Checks that known sources are where they have an effect, and says so of receivers.
 
@@ -68,7 +68,7 @@ def units(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) 
 
 
 def dispersion(
-    physics: type[Equation], arrays: Mapping[str, Any], dt: float, spacing: Sequence[float], accuracy: int
+    physics: Equation, arrays: Mapping[str, Any], dt: float, spacing: Sequence[float], accuracy: int
 ) -> None:
     """Says so where the grid does not carry what the sources send, if both are known."""
     amplitudes, locations, values = (_known(arrays[k]) for k in ("amplitudes", "sources", "models"))

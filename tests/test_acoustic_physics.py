@@ -7,7 +7,7 @@ import reference
 from helpers import FREQ, amplitudes, bitwise_equal, largest, layered, wavelet
 
 import jaxwave
-from jaxwave.equations.acoustic import AcousticEquation
+from jaxwave.equations.acoustic import Acoustic
 
 RHO = 1200.0
 
@@ -200,7 +200,7 @@ def test_reflecting_faces_conserve_energy(shape, accuracy, densest):
     # Also where the density of neighbours differs by a factor of a thousand, at the largest time step.
     spacing, rng = (5.0, 6.0, 4.0)[: len(shape)], np.random.default_rng(1)
     v, rho = layered(shape), np.exp(rng.uniform(np.log(1e3), np.log(densest), shape))
-    limit = AcousticEquation.largest_speed(dict(v=v, rho=rho), spacing, accuracy)
+    limit = Acoustic().largest_speed(dict(v=v, rho=rho), spacing, accuracy)
     dt = jaxwave.grid.cfl_time_step(limit, spacing)
     settings = dict(accuracy=accuracy, pml_width=0)
     out = jaxwave.acoustic(v, rho, spacing, dt, nt=1, pressure_0=rng.standard_normal((2, *shape)), **settings)

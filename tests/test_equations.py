@@ -126,7 +126,7 @@ def test_derivatives_equal_those_of_the_step_by_jax(case):
     """The adjoint, the imaging condition and Born, against JAX's own derivatives of a scan of the forward step."""
     plan, m, operands, amplitudes, x = discrete(case)
     equation = plan.equation
-    nothing = (None,) * len(equation.slots)
+    nothing = (None,) * len(equation.coefficients_of_terms)
 
     def ours(m, s, x):
         return propagate(RunInputs(m, operands, [], s, x), plan)
@@ -237,7 +237,7 @@ def test_a_step_back_undoes_a_step(case):
     """With sources, faces and layers, and perturbations that scatter off terms; the terms come out as well."""
     plan, m, operands, amplitudes, x = discrete(case)
     equation = plan.equation
-    every = (True,) * len(equation.slots)
+    every = (True,) * len(equation.coefficients_of_terms)
     fields, memory = equation.unpack(x)
     x = equation.pack(fields, jax.tree.map(jnp.zeros_like, memory))  # then it is as large as the waves make it
 
@@ -347,7 +347,7 @@ def test_memory_estimate_counts_the_terms():
         *models, case.spacing, case.dt, propagator="elastic", storage_mode="cpu", **given, **case.settings
     )
     # Two arrays for lamb and mu, one for mu between the cells, two for the buoyancy.
-    cells = np.prod(case.physics(Grid(case.shape, case.spacing, case.accuracy, case.widths)).grid.padded)
+    cells = np.prod(case.physics.on(Grid(case.shape, case.spacing, case.accuracy, case.widths)).grid.padded)
     assert found.history == found.host == 5 * case.nt * case.n_shots * cells * 8
     with pytest.raises(ValueError, match="`propagator`='tidal' is unknown; use 'scalar'"):
         contract.jaxwave.estimate_memory(*models, 5.0, 1e-3, propagator="tidal")

@@ -16,8 +16,9 @@ from jaxwave.boundary import Grid
 from jaxwave.embedding import run_inputs
 from jaxwave.equations import points
 from jaxwave.equations.derivative import Derivative
-from jaxwave.equations.elastic import pairs
+from jaxwave.equations.leapfrog import scheme_of
 from jaxwave.equations.registry import EQUATIONS
+from jaxwave.equations.staggered import components, tensor
 from jaxwave.problem import describe
 from jaxwave.stencils import STAGGERED
 
@@ -219,7 +220,7 @@ def settled(name, models, spacing, dt, **settings):
     problem = describe(EQUATIONS[name], **bound, grid_spacing=spacing, dt=dt)
     equation, info = problem.plan.equation, problem.info
     m, operands, _, _, x = run_inputs(problem.setup, problem.arrays, info.max_vel, info.pml_freq)[0]
-    nothing = (None,) * len(equation.slots)
+    nothing = (None,) * len(equation.coefficients_of_terms)
 
     def step(x):
         shots = jnp.zeros((jax.tree.leaves(x)[0].shape[0], 0))
@@ -238,23 +239,31 @@ def energy(equation, m, x, after):
     if equation.memory_names == ("psi", "zeta"):
         applied = divide(after.u - 2 * x.u + x.u_previous, m[0])
         return over((x.u - x.u_previous) ** 2, m[0]) - jnp.sum(x.u_previous * applied)
-    elastic = hasattr(x, "normal")
-    derivatives = equation._of_stress if elastic else None
+    offsets, names = equation.wavefield_offsets(grid.ndim), components(grid.ndim)
+    now, later = equation.wavefields(x), equation.wavefields(after)
+    c = dict(zip(scheme_of(equation, grid.ndim).coefficients, m, strict=True))
 
-    def weight(axis):
-        d = derivatives(axis)[axis] if elastic else equation._gradient[axis]
-        return d.weights.reshape([-1 if a == axis + 1 else 1 for a in range(grid.ndim + 1)])
+    def weighted(field, values):
+        """Values of a field, each times the share of a cell that its point stands for."""
+        for axis in np.flatnonzero(offsets[field]):
+            d = Derivative(grid, int(axis), True, equation.closures_of(int(axis), field))
+            values = values * d.weights.reshape([-1 if a == axis + 1 else 1 for a in range(grid.ndim + 1)])
+        return values
 
-    buoyancy = m[-grid.ndim :]
-    total = sum(over(weight(i) * v * w, b) for i, (v, w, b) in enumerate(zip(x.v, after.v, buoyancy, strict=True)))
-    if not elastic:
-        return total + over(x.p**2, m[0])
-    lamb, mu, shears, _ = equation._split(m)
-    trace = sum(x.normal)
-    total += sum(over(s * (s - divide(lamb, grid.ndim * lamb + mu) * trace), mu) for s in x.normal)
-    for s, c, (i, j) in zip(x.shear, shears, pairs(grid.ndim), strict=True):
-        total += over(weight(i) * weight(j) * s**2, c)
+    total = sum(over(weighted(f, now[f] * later[f]), c[f"buoyancy_{k}"]) for k, f in ((k, f"v{k}_0") for k in names))
+    if "pressure_0" in now:
+        return total + over(now["pressure_0"] ** 2, c["bulk_modulus"])
+    normal = [now[f"sigma{k}{k}_0"] for k in names]
+    held, trace = grid.ndim * c["lamb"] + c["mu"], sum(normal)
+    total += sum(over(s * (s - divide(c["lamb"], held) * trace), c["mu"]) for s in normal)
+    for kind in (kind for kind, (i, j) in tensor(grid.ndim).items() if i < j):
+        total += over(weighted(f"sigma{kind}_0", now[f"sigma{kind}_0"] ** 2), c[f"mu_{kind}"])
     return total
+
+
+def started(equation, x, fields):
+    """A state with these wavefields."""
+    return x._replace(fields=tuple({**equation.wavefields(x), **fields}.values()))
 
 
 def rough(name, shape, contrast):
@@ -300,9 +309,11 @@ def test_reflecting_faces_conserve_energy(name, accuracy, faces):
     noise = jax.tree.map(lambda y: rng.standard_normal(y.shape), x)
     # Only where there is something: a wavefield is zero wherever its coefficient is.
     if name == "elastic":
-        start = x._replace(normal=tuple(jnp.where(m[1] > 0, y, 0) for y in noise.normal))
+        start = started(
+            equation, x, {f"sigma{k}{k}_0": jnp.where(m[1] > 0, noise.fields[2 + i], 0) for i, k in enumerate("yx")}
+        )
     elif name == "acoustic":
-        start = x._replace(p=jnp.where(m[0] > 0, noise.p, 0))
+        start = started(equation, x, {"pressure_0": jnp.where(m[0] > 0, noise.fields[0], 0)})
     else:
         start = x._replace(u=jnp.where(m[0] > 0, noise.u, 0), u_previous=jnp.where(m[0] > 0, noise.u, 0))
 
@@ -329,9 +340,13 @@ def test_energy_in_three_dimensions(name):
     equation, m, step, x, _ = box(name, (7, 8, 6), (5.0, 6.0, 4.0), 4, faces, 100)
     noise = np.random.default_rng(5).standard_normal(m[0].shape)
     if name == "elastic":
-        start = x._replace(normal=tuple(jnp.where(m[1] > 0, k * noise, 0) for k in (1, -2, 3)))
+        start = started(
+            equation,
+            x,
+            {f"sigma{k}{k}_0": jnp.where(m[1] > 0, w * noise, 0) for k, w in zip("zyx", (1, -2, 3), strict=True)},
+        )
     else:
-        start = x._replace(p=jnp.where(m[0] > 0, noise, 0))
+        start = started(equation, x, {"pressure_0": jnp.where(m[0] > 0, noise, 0)})
     run = jax.jit(lambda x: lax.fori_loop(0, 2000, lambda _, x: step(x), x))
     end = run(start)
     first, last = (float(energy(equation, m, y, step(y))) for y in (start, end))
@@ -341,11 +356,13 @@ def test_energy_in_three_dimensions(name):
 
 def largest_frequency(equation, step, x):
     """The largest frequency times dt of the staggered equations: sqrt of the largest eigenvalue of -B D C D."""
-    cells = [(k, *place) for k, v in enumerate(x.v) for place in np.ndindex(*v.shape[1:])]
+    names = [f"v{k}_0" for k in components(equation.grid.ndim)]
+    shape = x.fields[0].shape[1:]
+    cells = [(k, *place) for k in range(len(names)) for place in np.ndindex(*shape)]
 
     @jax.jit
     def matrix(_):
-        rows = [jnp.zeros((len(cells), *v.shape[1:])) for v in x.v]
+        rows = [jnp.zeros((len(cells), *shape)) for _ in names]
         for k in range(len(rows)):
             mine = [n for n, (kk, *_) in enumerate(cells) if kk == k]
             rows[k] = (
@@ -356,9 +373,9 @@ def largest_frequency(equation, step, x):
                 .reshape(rows[k].shape)
             )
         zero = jax.tree.map(lambda y: jnp.zeros((len(cells), *y.shape[1:])), x)
-        after = step(zero._replace(v=tuple(rows)))
-        after = step(after._replace(v=zero.v))
-        return jnp.concatenate([v.reshape(len(cells), -1) for v in after.v], axis=1)
+        after = step(started(equation, zero, dict(zip(names, rows, strict=True))))
+        after = equation.wavefields(step(started(equation, after, dict.fromkeys(names, jnp.zeros_like(rows[0])))))
+        return jnp.concatenate([after[name].reshape(len(cells), -1) for name in names], axis=1)
 
     return float(np.sqrt(-np.linalg.eigvals(np.asarray(matrix(0))).real.min()))
 

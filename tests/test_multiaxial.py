@@ -13,7 +13,8 @@ from test_structure import compiled, cpu_only, large_copies, staggered_problem
 
 import jaxwave
 from jaxwave.boundary import Grid
-from jaxwave.equations.elastic import ElasticEquation
+from jaxwave.equations.elastic import Elastic
+from jaxwave.equations.leapfrog import layout
 from jaxwave.problem import describe
 
 BETA, RHO = 1500.0, 2000.0
@@ -38,10 +39,10 @@ def test_every_axis_is_stretched_in_every_layer(faces):
     """Of a field that stays as it is (w = 0) a derivative ends divided by each s = 1 + sigma / alpha, exactly."""
     ndim, p, dt, max_vel = len(faces) // 2, 0.3, 1e-3, 2500.0
     grid = Grid((6, 7, 5)[:ndim], (5.0, 6.0, 7.0)[:ndim], 4, faces, None, p)
-    equation = ElasticEquation(grid)
+    equation = Elastic().on(grid)
     profiles = equation.profiles(dt, max_vel, FREQ, np.dtype(float))
     x, steps = jnp.asarray(np.random.default_rng(0).standard_normal((1, *grid.padded))), 4000
-    derivatives = [d for i in range(ndim) for d in (*equation._of_stress(i), *equation._of_velocity(i))]
+    derivatives = list(layout(equation).derivatives.values())
 
     @jax.jit
     def step(memories):

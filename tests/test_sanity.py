@@ -14,8 +14,8 @@ import pytest
 import jaxwave
 from jaxwave import validate
 from jaxwave.boundary import Grid
-from jaxwave.equations.acoustic import AcousticEquation
-from jaxwave.equations.elastic import ElasticEquation
+from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.elastic import Elastic
 from jaxwave.grid import wavelet_frequency
 from jaxwave.survey import Region, place
 from jaxwave.wavelets import ricker
@@ -86,7 +86,7 @@ def test_warnings_of_born_modelling_point_at_the_users_line():
 # ---- places where nothing moves ----
 
 
-@pytest.mark.parametrize("equation", [AcousticEquation, ElasticEquation])
+@pytest.mark.parametrize("equation", [Acoustic, Elastic])
 @pytest.mark.parametrize("faces", ["pml", "free", "rigid", "periodic"])
 def test_silent_places_are_those_where_an_injection_is_nothing(equation, faces):
     """Every cell, kind of source and face: what the checks say of a place is what becomes of an amplitude there."""

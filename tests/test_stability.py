@@ -15,8 +15,8 @@ import jaxwave
 from jaxwave import boundary
 from jaxwave.boundary import Grid
 from jaxwave.equations import stability
-from jaxwave.equations.acoustic import AcousticEquation
-from jaxwave.equations.elastic import ElasticEquation
+from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.grid import COURANT_NUMBER, cfl_time_step, critical_courant_number
 from jaxwave.stencils import STAGGERED
@@ -76,7 +76,7 @@ def stepper(equation, models, dt, max_vel):
     m = equation.coefficients({name: x[None] for name, x in models.items()}, dt)
     profiles = equation.profiles(dt, max_vel, 25.0, np.dtype(float))
     operands = {"sources": {}, "receivers": {}, "profiles": profiles}
-    nothing = (None,) * len(equation.slots)
+    nothing = (None,) * len(equation.coefficients_of_terms)
 
     def step(x):
         shots = jax.tree.leaves(x)[0].shape[0]
@@ -143,7 +143,7 @@ MANY = [
 def test_no_frequency_is_above_the_bound_which_is_sharp(name, shape, accuracy, faces):
     ndim = len(shape)
     spacing, kinds = SPACING[:ndim], kinds_of(faces, ndim)
-    equation = EQUATIONS[name](Grid(shape, spacing, accuracy, (0,) * 2 * ndim, kinds))
+    equation = EQUATIONS[name].on(Grid(shape, spacing, accuracy, (0,) * 2 * ndim, kinds))
     for seed, which in enumerate(MEDIA):
         models = medium(name, shape, *which, seed=seed)
         frequency = largest_frequency(equation, models)
@@ -162,7 +162,7 @@ def test_the_scalar_equation_needs_no_more_than_its_largest_speed(accuracy, ndim
     shape, spacing = {1: (24,), 2: (8, 9), 3: (5, 4, 6)}[ndim], SPACING[:ndim]
     room = [tuple(max(n, accuracy) for n in shape), shape][ndim == 3 and accuracy > 4]
     for faces in ("mixed",) if room != shape else ("mixed", None) if ndim < 3 else (None,):
-        equation = EQUATIONS["scalar"](Grid(room, spacing, accuracy, (0,) * 2 * ndim, kinds_of(faces, ndim)))
+        equation = EQUATIONS["scalar"].on(Grid(room, spacing, accuracy, (0,) * 2 * ndim, kinds_of(faces, ndim)))
         for which in ((1, "any"), (100, "any"), (1e4, "two")):
             models = medium("scalar", room, *which)
             limit = critical_courant_number(accuracy) / COURANT_NUMBER * cfl_time_step(models["v"].max(), spacing)
@@ -180,7 +180,7 @@ def test_layers_continue_the_edge(name):
     explicit = {key: np.pad(x, wide, mode="edge") for key, x in models.items()}
     grid = Grid(explicit[next(iter(models))].shape, SPACING[:2], accuracy, (0,) * 4, (None, None, "rigid", None))
     ratio = np.sqrt(bound(name, models, SPACING[:2], accuracy, kinds))
-    ratio /= largest_frequency(EQUATIONS[name](grid), explicit)
+    ratio /= largest_frequency(EQUATIONS[name].on(grid), explicit)
     assert 1 <= ratio < 1.05
 
 
@@ -245,11 +245,11 @@ def test_an_ordinary_medium_needs_its_largest_speed_to_the_bit():
         v = layered(shape).astype(np.float32)
         for accuracy in (2, 4, 6, 8):
             for rho in (np.full(shape, 1000.0, np.float32), (1800 + 400 * rng.uniform(size=shape)).astype(np.float32)):
-                found = AcousticEquation.largest_speed(dict(v=v, rho=rho), spacing, accuracy)
+                found = Acoustic().largest_speed(dict(v=v, rho=rho), spacing, accuracy)
                 assert found == float(v.max())
             if ndim > 1:
                 lamb, mu, b = (np.asarray(x) for x in jaxwave.vpvsrho_to_lambmubuoyancy(v, 0.5 * v, rho))
-                found = ElasticEquation.largest_speed(dict(lamb=lamb, mu=mu, buoyancy=b), spacing, accuracy)
+                found = Elastic().largest_speed(dict(lamb=lamb, mu=mu, buoyancy=b), spacing, accuracy)
                 assert found == float(np.sqrt(((lamb + 2 * mu) * b).max()))
 
 
@@ -330,7 +330,7 @@ def test_long_runs_at_the_bound_are_stable_and_above_it_grow(name, shape, accura
     # Layers only in acoustic media: in elastic ones they make some guided waves grow at any time step.
     ndim, widths = len(shape), [4 * (kind == "pml") for kind in kinds]
     spacing = SPACING[:ndim]
-    equation = EQUATIONS[name](Grid(shape, spacing, accuracy, tuple(widths), kinds))
+    equation = EQUATIONS[name].on(Grid(shape, spacing, accuracy, tuple(widths), kinds))
     inner = medium(name, shape, *which, seed=7)
     limit = 2 / np.sqrt(bound(name, inner, spacing, accuracy, kinds))
     models = {key: np.pad(x, boundary.pairs(widths), mode="edge") for key, x in inner.items()}
@@ -425,5 +425,5 @@ def test_a_region_is_bounded_with_its_own_edges():
 
         jax.eval_shape(call)
     assert sizes == [(1, 30, 40), (1, 5, 21)]
-    part = AcousticEquation.largest_speed(dict(v=v[10:15, 10:31], rho=rho[10:15, 10:31]), (5.0, 5.0), 8)
-    assert seen[0].max_vel == max(part, AcousticEquation.largest_speed(dict(v=v, rho=rho), (5.0, 5.0), 8))
+    part = Acoustic().largest_speed(dict(v=v[10:15, 10:31], rho=rho[10:15, 10:31]), (5.0, 5.0), 8)
+    assert seen[0].max_vel == max(part, Acoustic().largest_speed(dict(v=v, rho=rho), (5.0, 5.0), 8))

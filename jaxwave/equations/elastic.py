@@ -57,81 +57,84 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
-from types import MappingProxyType
-from typing import NamedTuple
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave.boundary import Grid, Memory
-from jaxwave.equations import closures, multiaxial, points, stability, staggered
-from jaxwave.equations.derivative import Derivative, applied, transposed
-from jaxwave.equations.multiaxial import MultiAxial
-from jaxwave.equations.staggered import Sum, components, tensor, unit
-
-Memories = tuple[tuple[tuple[jax.Array, ...], ...], ...]
-"""Memory variables ``[i][j]`` of the layers of axis j: of D_j s_ij or of D_j v_i."""
+from jaxwave.equations import closures, points, stability, staggered
+from jaxwave.equations.base import Model, model
+from jaxwave.equations.leapfrog import LeapfrogEquation
+from jaxwave.equations.scheme import Scheme, Source, Term
+from jaxwave.equations.staggered import components, tensor
 
 
-class ElasticState(NamedTuple):
-    """v[t - 1/2], normal stresses and the others (in the order of ``pairs``) at t, on the padded grid; memory."""
+class Elastic(LeapfrogEquation):
+    """The isotropic elastic equation.
 
-    v: tuple[jax.Array, ...]
-    normal: tuple[jax.Array, ...]
-    shear: tuple[jax.Array, ...]
-    psi: Memories
-    phi: Memories
+    Attributes:
+        lamb, mu: Lame's parameters [*cells] (Pa), or [shot, *cells]; mu is 0 in a fluid, both in vacuum.
+        buoyancy: 1 / density (m^3/kg), the same; 0 in vacuum.
+    """
 
-
-class ElasticAdjoint(NamedTuple):
-    """U, T, and the adjoint's memory over the layers' extents: y belongs to psi, z to phi."""
-
-    u: tuple[jax.Array, ...]
-    normal: tuple[jax.Array, ...]
-    shear: tuple[jax.Array, ...]
-    y: Memories
-    z: Memories
-
-
-@dataclasses.dataclass(frozen=True)
-class ElasticEquation:
-    """See the module's text. Coefficients are L, M, each M_ij and each B_i, [1 or shot, *padded], zero in the halo."""
-
-    grid: Grid
+    lamb: Model = model("finite")
+    mu: Model = model("not negative")
+    buoyancy: Model = model("not negative")
 
     dimensions = (2, 3)
-    models = MappingProxyType({"lamb": "finite", "mu": "not negative", "buoyancy": "not negative"})
-    memory_names = ("psi", "phi")
-    levels = 1
     plain_face = "free"
     matter = "buoyancy"
 
-    # ---- for the front end ----
+    def scheme(self, ndim: int) -> Scheme:
+        names, axes = components(ndim), range(ndim)
+        v = [f"v{name}_0" for name in names]
+        normal, shear = ({kind: place for kind, place in tensor(ndim).items() if (place[0] == place[1]) == same}
+                         for same in (True, False))  # fmt: skip
+        stress = {place: f"sigma{kind}_0" for kind, place in tensor(ndim).items()}
+        strain = {kind: _strain(v, *place) for kind, place in tensor(ndim).items()}
+        force = {f"force_{name}": Term(tuple((j, stress[min(i, j), max(i, j)]) for j in axes))
+                 for i, name in enumerate(names)}  # fmt: skip
+        return Scheme(
+            fields={v[i]: (i,) for i in axes}
+            | {stress[i, i]: () for i in axes}
+            | {stress[place]: place for place in shear.values()},
+            terms={"dilatation": Term(of=tuple(f"strain_{kind}" for kind in normal))}
+            | {f"strain_{kind}": Term(strain[kind]) for kind in (*normal, *shear)}
+            | force,
+            stages=(
+                {v[i]: ((f"buoyancy_{name}", f"force_{name}"),) for i, name in enumerate(names)},
+                {stress[place]: (("lamb", "dilatation"), ("mu", f"strain_{kind}")) for kind, place in normal.items()}
+                | {stress[place]: ((f"mu_{kind}", f"strain_{kind}"),) for kind, place in shear.items()},
+            ),
+            sources={"p": Source(tuple(stress[i, i] for i in axes), weight=-1)}
+            | {name: Source((v[i],), f"buoyancy_{name}") for i, name in enumerate(names)}
+            | {kind: Source((stress[place],), weight=-1) for kind, place in tensor(ndim).items()},
+            receivers={"p": Term(tuple((None, stress[i, i]) for i in axes), -1 / ndim)}
+            | {name: Term(((None, v[i]),)) for i, name in enumerate(names)}
+            | {kind: Term(strain[kind], 1 / len(strain[kind])) for kind in tensor(ndim)},
+            scaled=tuple(v),
+        )
 
-    @staticmethod
-    def wavefield_offsets(ndim: int) -> dict[str, tuple[int, ...]]:
-        names = components(ndim)
-        found = {f"v{name}_0": unit(ndim, i) for i, name in enumerate(names)}
-        found |= {f"sigma{name}{name}_0": unit(ndim) for name in names}
-        return found | {f"sigma{names[j]}{names[i]}_0": unit(ndim, i, j) for i, j in pairs(ndim)}
+    def moduli(self, models, dt):
+        b, ends = models["buoyancy"], self.grid.ends
+        lamb, mu = (jnp.where(b > 0, models[name], 0) for name in ("lamb", "mu"))  # no derivative in vacuum
+        between = {f"mu_{kind}": dt * staggered.mu_between(mu, i, j, ends)
+                   for kind, (i, j) in tensor(self.grid.ndim).items() if i < j}  # fmt: skip
+        buoyancies = staggered.buoyancies(self.grid, points.divide(1, b), dt)
+        return {"lamb": dt * lamb, "mu": 2 * dt * mu, **between, **buoyancies}
 
-    @staticmethod
-    def source_kinds(ndim: int) -> tuple[str, ...]:
-        return ("p", *components(ndim), *tensor(ndim))
+    def closures_of(self, axis, field):
+        """Normal to a face lie the velocity and the stress whose component is that axis alone."""
+        name = components(self.grid.ndim)[axis]
+        return closures.elastic(self.grid.ends[axis], normal=field in (f"v{name}_0", f"sigma{name}{name}_0"))
 
-    receiver_kinds = source_kinds
+    def model_gradients(self, m, gradient, dt):
+        found = super().model_gradients(m, gradient, dt)
+        return {name: 2 * g if name == "mu" else g for name, g in found.items()}  # the coefficient is 2 mu dt
 
-    def zero_faces(self, name: str) -> tuple[tuple[int, int], ...]:
-        offset = self.wavefield_offsets(self.grid.ndim)[name]
-        return staggered.zero_faces(self.grid, offset, "rigid" if name.startswith("v") else "free")
+    # ---- what a medium must be ----
 
     @staticmethod
     def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         return {kind: ("mu", axes) for kind, axes in tensor(ndim).items() if axes[0] != axes[1]}
-
-    point_offset = staticmethod(staggered.point_offset)
 
     @staticmethod
     def check_models(values, ndim) -> None:
@@ -160,8 +163,7 @@ class ElasticEquation:
     def fastest(values) -> float:
         return float(np.sqrt(((values["lamb"] + 2 * values["mu"]) * values["buoyancy"]).max()))
 
-    @staticmethod
-    def largest_speed(values, spacing, accuracy, kinds=None, enough=0.0) -> float:
+    def largest_speed(self, values, spacing, accuracy, kinds=None, enough=0.0) -> float:
         ndim = len(spacing)
         lamb, mu, b = (values[k] if values[k].ndim > ndim else values[k][None] for k in ("lamb", "mu", "buoyancy"))
         stiffness, vacuum = lamb + 2 * mu, b == 0
@@ -176,365 +178,13 @@ class ElasticEquation:
             raise ValueError(
                 f"`lamb` + 2 `mu` must be positive, or 0 together with `buoyancy` (vacuum); got {stiffness.min():g}"
             )
-        fastest = ElasticEquation.fastest(values)
+        fastest = self.fastest(values)
         stiffnesses, rho = (np.maximum(lamb, 0), mu), points.divide(1, b, np)
         return stability.limiting_speed(
             stability.Elastic, stiffnesses, rho, fastest, spacing, accuracy, kinds, enough
         )  # fmt: skip
 
-    def coefficients(self, models, dt):
-        grid, ndim = self.grid, self.grid.ndim
-        b = models["buoyancy"]
-        lamb, mu = (jnp.where(b > 0, models[name], 0) for name in ("lamb", "mu"))  # no derivative in vacuum
-        between = [
-            (dt * staggered.mu_between(mu, i, j, grid.ends), unit(ndim, i, j), self.zero_faces(self._shear_name(i, j)))
-            for i, j in pairs(ndim)
-        ]
-        shear, buoyancy = (grid.to_padded(*x) for x in between), staggered.buoyancies(self, points.divide(1, b), dt)
-        return (grid.to_padded(dt * lamb), grid.to_padded(2 * dt * mu), *shear, *buoyancy)
 
-    def source_scale(self, m, kind, cells, dt):
-        lamb, mu, shears, buoyancy = self._split(m)
-        n = self.grid.ndim
-        if kind in components(n):
-            axis = components(n).index(kind)
-            scale = points.at(buoyancy[axis], cells)
-            return scale / self._of_stress(axis)[axis].weights_at(cells, scale.dtype)
-        axes = tensor(n).get(kind)
-        if axes not in pairs(n):
-            return jnp.where(points.at(lamb + mu, cells) == 0, 0, -dt)  # no stress in vacuum
-        scale = jnp.where(points.at(shears[pairs(n).index(axes)], cells) == 0, 0, -dt)  # no shear in a fluid
-        for i, j in (axes, axes[::-1]):
-            scale = scale / self._of_velocity(i)[j].weights_at(cells, shears[0].dtype)
-        return scale
-
-    def profiles(self, dt, max_vel, pml_freq, dtype):
-        return multiaxial.profiles(self.grid, dt, max_vel, pml_freq, dtype)
-
-    def memory(self) -> tuple[tuple[Memory, ...], ...]:
-        axes = range(self.grid.ndim)
-        psi = [q for i in axes for d in self._of_stress(i) for q in d.memory(unit(self.grid.ndim, i))]
-        phi = [q for i in axes for d in self._of_velocity(i) for q in d.memory(self._stress_offset(i, d.axis))]
-        return tuple(psi), tuple(phi)
-
-    def pack(self, wavefields, memory) -> ElasticState:
-        n = self.grid.ndim
-        psi, phi = map(self._by_derivative, memory, (self._of_stress, self._of_velocity))
-        return ElasticState(
-            tuple(wavefields[:n]), tuple(wavefields[n : 2 * n]), tuple(wavefields[2 * n :]), psi, phi
-        )  # fmt: skip
-
-    def unpack(self, x: ElasticState):
-        return (*x.v, *x.normal, *x.shear), tuple(
-            tuple(slab for i in range(self.grid.ndim) for d in of(i) for slab in d.without_row(memories[i][d.axis]))
-            for of, memories in ((self._of_stress, x.psi), (self._of_velocity, x.phi))
-        )
-
-    def at_rest(self, m, wavefields, missing):
-        """v_i[-1/2] = -B_i/2 times the sum of D_j s_ij[0]: minus what it will be half a step after."""
-        n, fields = self.grid.ndim, tuple(wavefields.values())
-        x = ElasticState((), fields[n : 2 * n], fields[2 * n :], (), ())
-        velocities = {}
-        for i, (name, b) in enumerate(zip(components(n), self._split(m)[3], strict=True)):
-            if f"v{name}_0" in missing:
-                force = sum(d.plain(self._stress(x, i, j)) for j, d in enumerate(self._of_stress(i)))
-                velocities[f"v{name}_0"] = -b / 2 * force
-        return {**wavefields, **velocities}
-
-    def confine(self, m, x):
-        return x._replace(v=tuple(map(points.where_moved, x.v, self._split(m)[3])))
-
-    # ---- geometry ----
-
-    @property
-    def slots(self) -> tuple[int, ...]:
-        n = self.grid.ndim
-        return (0, *(1,) * n, *range(2, 2 + len(pairs(n)) + n))
-
-    @property
-    def sums(self) -> dict[int, tuple[int, ...]]:
-        return {0: tuple(range(1, 1 + self.grid.ndim))}
-
-    def _volume(self, terms):
-        """The term of L, from those of M if it was not kept."""
-        return sum(terms[1 : 1 + self.grid.ndim]) if terms[0] is None else terms[0]
-
-    def _split(self, m):
-        """L, M, the M_ij and the B_i."""
-        n = len(pairs(self.grid.ndim))
-        return m[0], m[1], m[2 : 2 + n], m[2 + n :]
-
-    def _of_stress(self, i: int) -> tuple[Derivative | MultiAxial, ...]:
-        """D_j of s_ij, for every j."""
-        return tuple(self._derivative(i, j, unit(self.grid.ndim, i)) for j in range(self.grid.ndim))
-
-    def _of_velocity(self, i: int) -> tuple[Derivative | MultiAxial, ...]:
-        """D_j of v_i, for every j."""
-        return tuple(self._derivative(i, j, self._stress_offset(i, j)) for j in range(self.grid.ndim))
-
-    def _derivative(self, i: int, j: int, offset: tuple[int, ...]) -> Derivative | MultiAxial:
-        """D_j, with values at ``offset``, of s_ij or v_i."""
-        ends = closures.elastic(self.grid.ends[j], normal=i == j)
-        return multiaxial.damped(Derivative(self.grid, j, bool(offset[j]), ends), offset)
-
-    def _shear_name(self, i: int, j: int) -> str:
-        names = components(self.grid.ndim)
-        return f"sigma{names[j]}{names[i]}_0"
-
-    def _stress_offset(self, i: int, j: int) -> tuple[int, ...]:
-        return unit(self.grid.ndim) if i == j else unit(self.grid.ndim, i, j)
-
-    def _by_derivative(self, flat, derivatives) -> Memories:
-        flat = list(flat)
-        return tuple(
-            tuple(d.with_row([flat.pop(0) for _ in d.layers]) for d in derivatives(i)) for i in range(self.grid.ndim)
-        )
-
-    def _stress(self, x, i: int, j: int) -> jax.Array:
-        return x.normal[i] if i == j else x.shear[pairs(self.grid.ndim).index((min(i, j), max(i, j)))]
-
-    def term_shape(self, x: ElasticState) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(x.normal[0].shape, x.normal[0].dtype)
-
-    # ---- forward ----
-
-    def step(self, m, operands, x, amplitudes, scatter, keep):
-        n, profiles, psi, phi = self.grid.ndim, operands["profiles"], {}, {}
-        stage = staggered.stage(self.grid, m[0], operands, amplitudes, scatter, keep)
-
-        def force(i):
-            fields = [self._stress(x, i, j) for j in range(n)]
-            total, psi[i] = applied(self._of_stress(i), fields, x.psi[i], profiles, stage.one)
-            return total
-
-        def strain(i, j):
-            both = _both(i, j)
-            derivatives, fields = [self._of_velocity(a)[b] for a, b in both], [velocities[a] for a, _ in both]
-            total, found = applied(derivatives, fields, [x.phi[a][b] for a, b in both], profiles, stage.one)
-            phi.update(zip(both, found, strict=True))
-            return total
-
-        velocities, moved = self._accelerate(stage, m, x.v, force)
-        normal, shear, strained = self._load(stage, m, x.normal, x.shear, strain)
-        psi = tuple(psi[i] for i in range(n))
-        phi = tuple(tuple(phi[i, j] for j in range(n)) for i in range(n))
-        return ElasticState(velocities, normal, shear, psi, phi), (*strained, *moved)
-
-    def _accelerate(self, stage, m, velocities, force):
-        """The velocities after a step, or before it, and their terms g_i = force(i)."""
-        n, found = self.grid.ndim, []
-        for i, (name, b) in enumerate(zip(components(n), self._split(m)[3], strict=True)):
-            number = len(m) - n + i
-            v, g = stage.update(velocities[i], b, force(i), number, number + n - 1)
-            found.append((stage.inject(v, name), g))
-        return tuple(v for v, _ in found), tuple(g for _, g in found)
-
-    def _load(self, stage, m, normal, shear, strain):
-        """The stresses after a step, or before it, and their terms: e_k = strain(k, k) and e_ij = strain(i, j)."""
-        lamb, mu, shears, _ = self._split(m)
-        n, names, one, keep = self.grid.ndim, components(self.grid.ndim), stage.one, stage.keep
-        e = [stage.alone(strain(k, k)) for k in range(n)]
-        div = sum(e[1:], e[0])
-        if keep[0]:
-            div = div / one
-        normal = [stage.add(stage.add(s, lamb * div), mu * ek) for s, ek in zip(normal, e, strict=True)]
-        for dm, terms in stage.scatter:
-            if dm[0] is not None:
-                normal = [stage.add(s, dm[0] * self._volume(terms)) for s in normal]
-            if dm[1] is not None:
-                normal = [stage.add(s, dm[1] * terms[1 + k]) for k, s in enumerate(normal)]
-        normal = [stage.inject(stage.inject(s, "p"), 2 * name) for s, name in zip(normal, names, strict=True)]
-        found = []
-        for k, (i, j) in enumerate(pairs(n)):
-            s, g = stage.update(shear[k], shears[k], strain(i, j), 2 + k, 1 + n + k)
-            found.append((stage.inject(s, names[j] + names[i]), g))
-        kept = (div if keep[0] else None, *(ek if keep[1 + k] else None for k, ek in enumerate(e)))
-        return tuple(normal), tuple(s for s, _ in found), (*kept, *(g for _, g in found))
-
-    def record(self, operands, x):
-        n, found = self.grid.ndim, []
-        for kind, cells in operands["receivers"].items():
-            if kind == "p":
-                found.append(sum(points.get(s, cells) for s in x.normal) / -n)
-            elif kind in tensor(n):
-                parts = self._strain_rate(kind, cells, x.v[0].dtype)
-                found.append(sum((w * points.get(x.v[i], near).reshape(w.shape)).sum(2) for i, near, w in parts))
-            else:
-                found.append(points.get(x.v[components(n).index(kind)], cells))
-        return points.join(found, x.v[0])
-
-    def _strain_rate(self, kind: str, cells: points.Cells, dtype):
-        """A strain rate as a sum over weighted velocities: their component, and what ``Derivative.stencil`` returns."""
-        i, j = tensor(self.grid.ndim)[kind]
-        if i == j:
-            yield i, *self._of_velocity(i)[i].stencil(cells, dtype)
-            return
-        half = jnp.full(cells[0].shape, 0.5, dtype)
-        for axis, side in self.zero_faces(self._shear_name(i, j)):  # neither stress nor strain
-            half = jnp.where(cells[axis] == self.grid.halo - 1 + side * self.grid.interior[axis], 0, half)
-        for a, b in ((i, j), (j, i)):
-            near, weights = self._of_velocity(a)[b].stencil(cells, dtype)
-            yield a, near, half[..., None] * weights
-
-    # ---- backwards in time ----
-
-    @property
-    def _sums(self) -> tuple[Sum, ...]:
-        """What the layers add to: every strain, then every force."""
-        strains = (Sum(tuple(self._of_velocity(a)[b] for a, b in _both(i, j))) for i, j in self._strained)
-        return (*strains, *(Sum(self._of_stress(i)) for i in range(self.grid.ndim)))
-
-    @property
-    def _strained(self) -> tuple[tuple[int, int], ...]:
-        n = self.grid.ndim
-        return (*((k, k) for k in range(n)), *pairs(n))
-
-    def ring(self, x: ElasticState) -> list[jax.Array]:
-        memories = [*([x.phi[a][b] for a, b in _both(i, j)] for i, j in self._strained), *x.psi]
-        return [part for each, q in zip(self._sums, memories, strict=True) for part in each.ring(q)]
-
-    def levels_of(self, x: ElasticState) -> list[jax.Array]:
-        return [*x.v, *x.normal, *x.shear]
-
-    def reverse_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
-        stage = staggered.stage(self.grid, m[0], operands, amplitudes, scatter, keep, back=True)
-        n, sums, rings = self.grid.ndim, self._sums, staggered.rings(self._sums, ring)
-        v, normal, shear = levels[:n], levels[n : 2 * n], levels[2 * n :]
-
-        def strain(i, j):
-            k = self._strained.index((i, j))
-            return sums[k].given([v[a] for a, _ in _both(i, j)], rings[k], stage.one)
-
-        def force(i):
-            k = len(self._strained) + i
-            return sums[k].given([self._stress(before, i, j) for j in range(n)], rings[k], stage.one)
-
-        normal, shear, strained = self._load(stage, m, normal, shear, strain)
-        before = ElasticState((), normal, shear, (), ())
-        v, moved = self._accelerate(stage, m, v, force)
-        return [*v, *normal, *shear], (*strained, *moved)
-
-    # ---- adjoint ----
-
-    def adjoint_step(self, m, operands, w, images):
-        lamb, mu, shears, buoyancy = self._split(m)
-        n, one, profiles = self.grid.ndim, points.one(lamb, self.grid.halo), operands["profiles"]
-        trace = sum(w.normal[1:], w.normal[0])
-        stressed = w._replace(
-            normal=tuple((lamb * trace + mu * s) / one for s in w.normal),
-            shear=tuple(c * s / one for c, s in zip(shears, w.shear, strict=True)),
-        )
-
-        u, z = [], []
-        for i, b in enumerate(buoyancy):
-            fields = [self._stress(stressed, i, j) for j in range(n)]
-            g, memory = transposed(self._of_velocity(i), fields, w.z[i], profiles, one)
-            u.append(w.u[i] - b * g)
-            z.append(memory)
-        ds = self._adjoint_record(m, operands, w, u)
-        gradients = [self._imaged(gradient, terms, trace, w, u) for gradient, terms in images]
-        one, ds = points.after(one, ds, gradients)
-        normal, shear, y = [], [], {}
-        for k, s in enumerate(w.normal):
-            g, y[k, k] = self._of_stress(k)[k].transpose(u[k], w.y[k][k], profiles, one)
-            normal.append(s - g)
-        for s, (i, j) in zip(w.shear, pairs(n), strict=True):
-            g, (y[i, j], y[j, i]) = transposed(
-                (self._of_stress(i)[j], self._of_stress(j)[i]), (u[i], u[j]), (w.y[i][j], w.y[j][i]), profiles, one
-            )
-            shear.append(s - g)
-        y = tuple(tuple(y[i, j] for j in range(n)) for i in range(n))
-        return ElasticAdjoint(tuple(u), tuple(normal), tuple(shear), y, tuple(z)), ds, gradients
-
-    def _imaged(self, gradient, terms, trace, w, u):
-        """A gradient with the imaging condition of one step added."""
-        n, found = self.grid.ndim, list(gradient)
-        if gradient[0] is not None:
-            found[0] = gradient[0] + trace * self._volume(terms)
-        if gradient[1] is not None:
-            found[1] = gradient[1] + sum(s * e for s, e in zip(w.normal, terms[1 : 1 + n], strict=True))
-        for k, field in enumerate((*w.shear, *u)):
-            if gradient[2 + k] is not None:
-                found[2 + k] = gradient[2 + k] + field * terms[1 + n + k]
-        return tuple(found)
-
-    def _adjoint_record(self, m, operands, w, u):
-        found, buoyancy, stresses = [], self._split(m)[3], tensor(self.grid.ndim)
-        for kind, cells in operands["sources"].items():
-            if kind == "p":
-                found.append(sum(points.get(s, cells) for s in w.normal))
-            elif kind in stresses:
-                found.append(points.get(self._stress(w, *stresses[kind]), cells))
-            else:
-                i = components(self.grid.ndim).index(kind)
-                found.append(points.divide(points.get(u[i], cells), points.at(buoyancy[i], cells)))
-        return points.join(found, w.u[0])
-
-    def adjoint_inject(self, m, operands, w, data):
-        n, u, normal, buoyancy = self.grid.ndim, list(w.u), w.normal, self._split(m)[3]
-        for kind, values in points.split(data, operands["receivers"]).items():
-            cells = operands["receivers"][kind]
-            if kind == "p":
-                normal = tuple(points.add(s, cells, values / -n) for s in normal)
-            elif kind in tensor(n):
-                for i, near, weights in self._strain_rate(kind, cells, values.dtype):
-                    parts = (weights * values[:, :, None]).reshape(near[0].shape)
-                    u[i] = points.add(u[i], near, points.at(buoyancy[i], near) * parts)
-            else:
-                i = components(n).index(kind)
-                u[i] = points.add(u[i], cells, points.at(buoyancy[i], cells) * values)
-        return w._replace(u=tuple(u), normal=normal)
-
-    def adjoint_start(self, m, operands, cotangent):
-        y, z = self._memories(operands, cotangent.psi, cotangent.phi, "adjoint_memory")
-        u = tuple(b * v for b, v in zip(self._split(m)[3], cotangent.v, strict=True))
-        return ElasticAdjoint(u, cotangent.normal, cotangent.shear, y, z)
-
-    def adjoint_finish(self, m, operands, w):
-        psi, phi = self._memories(operands, w.y, w.z, "cotangent_memory")
-        return ElasticState(tuple(map(points.divide, w.u, self._split(m)[3])), w.normal, w.shear, psi, phi)
-
-    def _memories(self, operands, of_stress, of_velocity, name: str):
-        """What a derivative's method ``name`` makes of memory variables."""
-        axes, profiles = range(self.grid.ndim), operands["profiles"]
-        return (
-            tuple(tuple(getattr(d, name)(memories[i][d.axis], profiles) for d in derivatives(i)) for i in axes)
-            for derivatives, memories in ((self._of_stress, of_stress), (self._of_velocity, of_velocity))
-        )
-
-    # ---- gradient ----
-
-    def gradient_start(self, m, w):
-        zero = jnp.zeros_like(w.u[0])
-        return (zero,) * len(m)
-
-    def gradient_finish(self, m, gradient):
-        total = [None if g is None else points.sum_shots(g, c) for g, c in zip(gradient, m, strict=True)]
-        n = self.grid.ndim
-        scaled = (None if g is None else points.divide(g, c) for g, c in zip(total[-n:], m[-n:], strict=True))
-        return (*total[:-n], *scaled)
-
-    # ---- for callbacks ----
-
-    def model_gradients(self, m, gradient, dt):
-        names = components(self.grid.ndim)
-        between = [f"mu_{names[j]}{names[i]}" for i, j in pairs(len(names))] + [f"buoyancy_{name}" for name in names]
-        found = zip(("lamb", "mu", *between), self.gradient_finish(m, gradient), strict=True)
-        return {name: (2 * dt if name == "mu" else dt) * g for name, g in found if g is not None}
-
-    def wavefields(self, x):
-        return dict(zip(self.wavefield_offsets(self.grid.ndim), (*x.v, *x.normal, *x.shear), strict=True))
-
-    def adjoint_wavefields(self, m, w):
-        v = map(points.divide, w.u, self._split(m)[3])
-        return dict(zip(self.wavefield_offsets(self.grid.ndim), (*v, *w.normal, *w.shear), strict=True))
-
-
-def pairs(ndim: int) -> tuple[tuple[int, int], ...]:
-    """The pairs of different axes."""
-    return tuple((i, j) for i in range(ndim) for j in range(i + 1, ndim))
-
-
-def _both(i: int, j: int) -> tuple[tuple[int, int], ...]:
-    """The derivatives in a strain: of v_a along b for each (a, b)."""
-    return ((i, j),) if i == j else ((i, j), (j, i))
+def _strain(v: list[str], i: int, j: int) -> tuple[tuple[int, str], ...]:
+    """The parts of a strain rate: dv_i/dx_i, or twice the shear strain rate, dv_i/dx_j + dv_j/dx_i."""
+    return ((i, v[i]),) if i == j else ((j, v[i]), (i, v[j]))

@@ -1,7 +1,7 @@
 """All equations, by the name of the function in :mod:`jaxwave.propagators`. The contract tests run over them."""
 
-from jaxwave.equations.acoustic import AcousticEquation
-from jaxwave.equations.elastic import ElasticEquation
-from jaxwave.equations.scalar import ScalarEquation
+from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.elastic import Elastic
+from jaxwave.equations.scalar import Scalar
 
-EQUATIONS = {"scalar": ScalarEquation, "acoustic": AcousticEquation, "elastic": ElasticEquation}
+EQUATIONS = {"scalar": Scalar(), "acoustic": Acoustic(), "elastic": Elastic()}

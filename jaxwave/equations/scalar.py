@@ -28,8 +28,6 @@ How the updates are written decides their speed tenfold in XLA on a CPU:
 
 from __future__ import annotations
 
-import dataclasses
-from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -37,8 +35,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxwave import stencils
-from jaxwave.boundary import Grid, Memory, Range, Slab, pml_profiles
+from jaxwave.boundary import Memory, Range, Slab, pml_profiles
 from jaxwave.equations import closures, points, ring
+from jaxwave.equations.base import Equation, Model, model
 
 
 class ScalarState(NamedTuple):
@@ -59,62 +58,35 @@ class ScalarAdjoint(NamedTuple):
     p: tuple[jax.Array, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class ScalarEquation:
-    """See the module's text. Coefficients are (c,), c [1 or shot, *padded], zero outside the interior."""
+class Scalar(Equation):
+    """The scalar equation. Its coefficients are (c,), c [1 or shot, *padded], zero outside the interior.
 
-    grid: Grid
+    Attributes:
+        v: Wave speed [*cells] (m/s), or [shot, *cells].
+    """
 
-    dimensions = (1, 2, 3)
-    models = MappingProxyType({"v": "positive"})
+    v: Model = model("positive")
+
     memory_names = ("psi", "zeta")
     levels = 2
-    slots = (0,)
-    sums = MappingProxyType({})
-    plain_face = None
-    matter = None
+    coefficients_of_terms = ((0,),)
+    reversible = True
 
     # ---- for the front end ----
 
-    @staticmethod
-    def wavefield_offsets(ndim: int) -> dict[str, tuple[int, ...]]:
+    def wavefield_offsets(self, ndim: int) -> dict[str, tuple[int, ...]]:
         return {"wavefield_0": (0,) * ndim, "wavefield_m1": (0,) * ndim}
 
     @staticmethod
-    def source_kinds(ndim: int) -> tuple[str, ...]:
-        return ("",)
-
-    receiver_kinds = source_kinds
-
-    def zero_faces(self, name: str) -> tuple[tuple[int, int], ...]:
-        return ()
-
-    @staticmethod
-    def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-        return {}
-
-    @staticmethod
     def fastest(values) -> float:
+        """Also what the time step is made for. The largest frequency of v L v is at most that of L times the largest v,
+        at a face too: L is a part there of that with images.
+        """
         return float(values["v"].max())
-
-    @staticmethod
-    def point_offset(kind: str, ndim: int) -> tuple[int, ...]:
-        return ()
-
-    @staticmethod
-    def check_models(values, ndim) -> None:
-        pass
 
     @staticmethod
     def smallest_speed(values) -> float:
         return float(values["v"].min())
-
-    @staticmethod
-    def largest_speed(values, spacing, accuracy, kinds=None, enough=0.0) -> float:
-        """The largest frequency of v L v is at most that of L times the largest v, at a face too: L is a part there of
-        that with images.
-        """
-        return ScalarEquation.fastest(values)
 
     def coefficients(self, models, dt):
         return (self.grid.to_padded((models["v"] * dt) ** 2),)
@@ -142,13 +114,7 @@ class ScalarEquation:
         u = wavefields["wavefield_0"]
         return {**wavefields, "wavefield_m1": u + m[0] / 2 * self._laplacian(u)}
 
-    def confine(self, m, x):
-        return x
-
     # ---- geometry ----
-
-    def term_shape(self, x: ScalarState) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(x.u.shape, x.u.dtype)
 
     def _d(self, x: jax.Array, slab: Slab, cells: Range, origin: int = 0) -> jax.Array:
         """First difference along the slab's axis at ``cells``, of an array that begins at cell ``origin``."""
@@ -248,9 +214,6 @@ class ScalarEquation:
     def _reached(self) -> list[ring.Place]:
         return [(s.axis, s.reach) for s in self.grid.slabs]
 
-    def levels_of(self, x: ScalarState) -> list[jax.Array]:
-        return [x.u, x.u_previous]
-
     def reverse_step(self, m, operands, levels, amplitudes, scatter, layers, keep):
         """From u[t+1] and u[t] to u[t] and u[t-1], and G[t], given what the layers add to it."""
         (c,) = m
@@ -339,9 +302,6 @@ class ScalarEquation:
 
     def model_gradients(self, m, gradient, dt):
         return {"v": 2 * dt * jnp.sqrt(m[0]) * self.gradient_finish(m, gradient)[0]}  # c = (v dt)^2
-
-    def wavefields(self, x):
-        return {"wavefield_0": x.u, "wavefield_m1": x.u_previous}
 
     def adjoint_wavefields(self, m, w):
         return {"wavefield_0": points.divide(w.mu, m[0]), "wavefield_m1": points.divide(w.mu_next, m[0])}

@@ -33,6 +33,12 @@ class Stage(NamedTuple):
     amplitudes: Mapping[str, jax.Array]
     back: bool = False
 
+    @classmethod
+    def of(cls, one, operands, amplitudes, scatter, keep, back: bool = False) -> Stage:
+        """The stage of a step with these arguments."""
+        sources = operands["sources"]
+        return cls(one, scatter, keep, sources, points.split(amplitudes, sources), back)
+
     def add(self, field, x):
         return field - x if self.back else field + x
 
@@ -40,31 +46,12 @@ class Stage(NamedTuple):
         """g as an array of its own, which it is already in a step back."""
         return g if self.back else g / self.one
 
-    def update(self, field, c, g, number: int, slot: int):
-        """field + c g, with what perturbations of c scatter; and g by itself if it is kept, else None.
-
-        ``number`` is that of the coefficient, ``slot`` that of its only term g.
-        """
-        if self.keep[slot]:
-            g = self.alone(g)
-        field = self.add(field, c * g)
-        for dm, terms in self.scatter:
-            if dm[number] is not None:
-                field = self.add(field, dm[number] * terms[slot])
-        return field, g if self.keep[slot] else None
-
     def inject(self, field, kind: str):
         """field with the sources of this kind, if there are any."""
         if kind not in self.amplitudes:
             return field
         s = self.amplitudes[kind]
         return points.add(field, self.cells[kind], -s if self.back else s)
-
-
-def stage(grid: Grid, c, operands, amplitudes, scatter, keep, back: bool = False) -> Stage:
-    """The stage of a step with these arguments; c is any coefficient."""
-    sources = operands["sources"]
-    return Stage(points.one(c, grid.halo), scatter, keep, sources, points.split(amplitudes, sources), back)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +95,14 @@ def buoyancy_between(rho, axis: int, ends=(None, None)):
     return points.divide(2, low + high, xp)
 
 
+def buoyancies(grid: Grid, rho: jax.Array, dt: float) -> dict[str, jax.Array]:
+    """Buoyancy times dt between the cells of each axis: "buoyancy_y", "buoyancy_x"."""
+    return {
+        f"buoyancy_{name}": dt * buoyancy_between(rho, axis, grid.ends[axis])
+        for axis, name in enumerate(components(grid.ndim))
+    }
+
+
 def mu_between(mu, i: int, j: int, ends):
     """mu half a cell on along i and j: the harmonic mean of four cells, zero beside a fluid.
 
@@ -147,36 +142,6 @@ def tensor(ndim: int) -> dict[str, tuple[int, int]]:
     return {names[j] + names[i]: (i, j) for i in range(ndim) for j in range(i, ndim)}
 
 
-def point_offset(kind: str, ndim: int) -> tuple[int, ...]:
-    """The axes along which a velocity, or a component of a tensor, lies half a cell after its cell; of "p" none."""
-    if kind == "p":
-        return ()
-    return tuple(sorted(components(ndim).index(name) for name in set(kind))) if len(set(kind)) == len(kind) else ()
-
-
 def unit(ndim: int, *axes: int) -> tuple[int, ...]:
     """The offset of a wavefield that lies between cells along these axes."""
     return tuple(int(axis in axes) for axis in range(ndim))
-
-
-def buoyancies(equation, rho, dt: float) -> tuple[jax.Array, ...]:
-    """Buoyancy times dt between the cells of each axis on the padded grid; zero where the velocity stays zero."""
-    grid = equation.grid
-    return tuple(
-        grid.to_padded(
-            dt * buoyancy_between(rho, axis, grid.ends[axis]), unit(grid.ndim, axis), equation.zero_faces(f"v{name}_0")
-        )
-        for axis, name in enumerate(components(grid.ndim))
-    )
-
-
-def zero_faces(grid: Grid, offset: Sequence[int], zero_at: str) -> tuple[tuple[int, int], ...]:
-    """Faces (axis, side) on which a field with this offset stays zero: those of the kind ``zero_at``, and the first of
-    a periodic axis, which the last one stands for.
-    """
-    return tuple(
-        (axis, side)
-        for axis in range(grid.ndim)
-        for side, kind in enumerate(grid.ends[axis])
-        if offset[axis] and (kind == zero_at or (kind == "periodic" and side == 0))
-    )

@@ -27,7 +27,7 @@ from jaxwave.validate.values import wholes
 
 def reversible(equation: object) -> bool:
     """Whether the steps of an equation can be taken back."""
-    return hasattr(equation, "reverse_step")
+    return equation.reversible
 
 
 @dataclasses.dataclass(frozen=True)
