@@ -10,7 +10,7 @@ import measure
 from cases import CASES, DT, FAST, FREQUENCY, SPACING, Case, build
 
 import jaxwave
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.storage.codecs import as_codec, stored_bytes
 
@@ -79,7 +79,7 @@ def program(
 
 def bytes_stored(case: Case, dtype: str = "float32", compression: str = "none") -> int:
     """Bytes of the history that a gradient keeps."""
-    grid = Grid(case.shape, (SPACING,) * case.ndim, case.accuracy, (case.pml_width,) * (2 * case.ndim))
+    grid = PaddedGrid(case.shape, (SPACING,) * case.ndim, case.accuracy, (case.pml_width,) * (2 * case.ndim))
     codec = as_codec(False if compression == "none" else compression)
     equation = EQUATIONS[case.equation].on(grid)
     terms = len(equation.coefficients_of_terms) - len(equation.derived_terms)

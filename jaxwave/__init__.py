@@ -1,8 +1,15 @@
 """jaxwave: differentiable wave propagation for JAX."""
 
 from jaxwave import grid, inversion, io, resample, storage, wavelets
+from jaxwave.call import Boundary, Callbacks, Grid
 from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_product, scalar_born
 from jaxwave.dispatch import compiler_options
+from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.base import Equation
+from jaxwave.equations.elastic import Elastic
+from jaxwave.equations.leapfrog import LeapfrogEquation
+from jaxwave.equations.scalar import Scalar
+from jaxwave.equations.scheme import Scheme, Source, Term
 from jaxwave.interpolation import Hicks
 from jaxwave.jax_internals import CompatibilityWarning
 from jaxwave.memory import MemoryEstimate, estimate_memory, plan
@@ -25,10 +32,13 @@ from jaxwave.results import (
     ElasticResult,
     ElasticState,
     LastSources,
+    Result,
     RunInfo,
     ScalarResult,
+    State,
     WaveState,
 )
+from jaxwave.simulation import simulate
 from jaxwave.storage import StorageError
 from jaxwave.survey import IGNORE_LOCATION
 
@@ -36,27 +46,40 @@ __version__ = "0.1.0"
 
 __all__ = [
     "IGNORE_LOCATION",
+    "Acoustic",
     "AcousticResult",
     "AcousticState",
     "BornResult",
+    "Boundary",
     "BudgetError",
     "CallbackState",
+    "Callbacks",
     "CompatibilityWarning",
     "DispersionWarning",
+    "Elastic",
     "ElasticResult",
     "ElasticState",
+    "Equation",
+    "Grid",
     "Hicks",
     "LastSources",
+    "LeapfrogEquation",
     "MemoryEstimate",
     "NoEffectWarning",
     "PmlFrequencyWarning",
+    "Result",
     "RunInfo",
+    "Scalar",
     "ScalarResult",
+    "Scheme",
     "SilentReceiverWarning",
+    "Source",
     "SpeedWarning",
+    "State",
     "StorageError",
     "StoragePlan",
     "SubstepWarning",
+    "Term",
     "UnitWarning",
     "WaveState",
     "acoustic",
@@ -73,6 +96,7 @@ __all__ = [
     "resample",
     "scalar",
     "scalar_born",
+    "simulate",
     "storage",
     "vpvsrho_to_lambmubuoyancy",
     "wavelets",

@@ -71,7 +71,7 @@ class Memory:
         axis: Axis of the layer.
         layer: Cells of that axis that a user sees.
         held: Cells of that axis that are held in memory; the padded grid along the others.
-        offset: As for a wavefield (see :meth:`Grid.margins`).
+        offset: As for a wavefield (see :meth:`PaddedGrid.margins`).
     """
 
     axis: int
@@ -81,7 +81,7 @@ class Memory:
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class PaddedGrid:
     """Geometry of the padded grid. Static and hashable.
 
     Attributes:
@@ -236,7 +236,7 @@ def pml_profile_at(
     return sigma / (sigma + alpha) * (b - 1), b
 
 
-def pml_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype: np.dtype) -> tuple[dict, ...]:
+def pml_profiles(grid: PaddedGrid, dt: float, max_vel: float, pml_freq: float, dtype: np.dtype) -> tuple[dict, ...]:
     """Profiles of every slab, laid out for the update: a and b over the slab's ``extent`` and ``reach``.
 
     They are operands of the compiled loop rather than constants in it, so that a new maximum speed compiles nothing.

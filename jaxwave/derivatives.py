@@ -13,7 +13,7 @@ import jax
 from jax.typing import ArrayLike
 
 from jaxwave import validate
-from jaxwave.problem import scalar_speed
+from jaxwave.equations.scalar import Scalar
 from jaxwave.propagators import scalar
 from jaxwave.results import ScalarResult, WaveState
 
@@ -76,7 +76,7 @@ def scalar_born(v: ArrayLike, dv: ArrayLike, grid_spacing: Any, dt: float, **arg
     validate.same_dtype(v=v, dv=dv)
     if v.shape != dv.shape:
         raise ValueError(f"`dv` must have the shape of `v`; got {dv.shape} for {v.shape}")
-    arguments["max_vel"] = scalar_speed(v, arguments.get("max_vel"))
+    arguments["max_vel"] = validate.speed({"v": v}, Scalar().models, arguments.get("max_vel"), _fastest)[0]
 
     def run(v: jax.Array) -> tuple[tuple[WaveState, jax.Array], ScalarResult]:
         out = scalar(v, grid_spacing, dt, **arguments)
@@ -84,6 +84,10 @@ def scalar_born(v: ArrayLike, dv: ArrayLike, grid_spacing: Any, dt: float, **arg
 
     _, (scattered, record), background = jax.jvp(run, (v,), (dv,), has_aux=True)
     return BornResult(background, scattered, record)
+
+
+def _fastest(values, _) -> float:
+    return Scalar().fastest(values)
 
 
 def hessian_product(misfit: Callable[[Any], jax.Array], v: Any, dv: Any) -> Any:

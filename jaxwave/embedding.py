@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,10 @@ import numpy as np
 from jax import lax
 
 from jaxwave import substeps
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.chunks import RunInputs
 from jaxwave.equations import points
-from jaxwave.equations.base import Equation
+from jaxwave.equations.base import Equation, Operands
 from jaxwave.survey import Points
 
 
@@ -43,7 +43,7 @@ class Setup:
     n_before: int | None = None
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> PaddedGrid:
         return self.equation.grid
 
     @property
@@ -57,33 +57,54 @@ class Setup:
         return substeps.first_sample(self.step_ratio, self.n_before is not None)
 
 
+class Arrays(NamedTuple):
+    """The arrays of a checked call. Mappings are by name, or by kind of source or receiver.
+
+    Attributes:
+        models: [*cells] or [shot, *cells].
+        amplitudes: [shot, source, nt].
+        sources, receivers: Locations [shot, point, axis]; once they are on the padded grid, :class:`Points`.
+        fields: Initial wavefields.
+        memory: Memory variables of an earlier run, by group; None: zeros.
+        before: With sub-steps, the samples of each source that an earlier run has left.
+        start: The region's first cell.
+    """
+
+    models: Mapping[str, Any]
+    amplitudes: Mapping[str, Any]
+    sources: Mapping[str, Any]
+    receivers: Mapping[str, Any]
+    fields: Mapping[str, Any]
+    memory: tuple[tuple[Any, ...], ...] | None
+    before: Mapping[str, Any]
+    start: Any
+
+
 @functools.lru_cache(maxsize=8)
 def profiles(equation: Equation, dt: float, max_vel: float, pml_freq: float, dtype):
     """The layers' profiles: NumPy arrays, computed once for each grid and set of numbers."""
     return equation.profiles(dt, max_vel, pml_freq, dtype)
 
 
-def run_inputs(setup: Setup, arrays: dict[str, Any], max_vel: float, pml_freq: float) -> tuple[RunInputs, jax.Array]:
+def run_inputs(setup: Setup, arrays: Arrays, max_vel: float, pml_freq: float) -> tuple[RunInputs, jax.Array]:
     """The operands of a run, and the weights of its records."""
     m, operands, weights, amplitudes, x = prepare(setup, arrays)
     layers = profiles(setup.equation, setup.inner_dt, max_vel, pml_freq, np.dtype(m[0].dtype))
-    return RunInputs(m, {**operands, "profiles": layers}, [], amplitudes, x), weights
+    return RunInputs(m, operands._replace(profiles=layers), [], amplitudes, x), weights
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def prepare(setup: Setup, arrays: dict[str, Any]):
+def prepare(setup: Setup, arrays: Arrays):
     """Coefficients, constants, weights of the records, injected amplitudes [step, shot, source], first state.
 
     The arrays are those of a checked problem, whose sources and receivers are :class:`Points` already.
     """
-    models = {name: _on_interior(setup, model, arrays["start"]) for name, model in arrays["models"].items()}
+    models = {name: _on_interior(setup, model, arrays.start) for name, model in arrays.models.items()}
     dtype = next(iter(models.values())).dtype
     m = setup.equation.coefficients(models, setup.inner_dt)
-    sources, receivers = arrays["sources"], arrays["receivers"]
-    operands = {
-        "sources": {kind: found.cells for kind, found in sources.items()},
-        "receivers": {kind: found.cells for kind, found in receivers.items()},
-    }
+    sources, receivers = arrays.sources, arrays.receivers
+    cells = ({kind: found.cells for kind, found in points.items()} for points in (sources, receivers))
+    operands = Operands(*cells, profiles=None)
     weights = jnp.concatenate([_no_points(setup, dtype), *(found.weight for found in receivers.values())], axis=1)
     state = setup.equation.confine(m, _first_state(setup, m, arrays))
     return m, operands, weights, _injected(setup, m, arrays, sources, dtype), state
@@ -106,22 +127,22 @@ def _no_points(setup: Setup, dtype) -> jax.Array:
     return jnp.zeros((setup.n_shots, 0), dtype)
 
 
-def _injected(setup: Setup, m, arrays: dict[str, Any], sources: Mapping[str, Points], dtype) -> jax.Array:
+def _injected(setup: Setup, m, arrays: Arrays, sources: Mapping[str, Points], dtype) -> jax.Array:
     """What is added to the wavefields in each step: [step, shot, source], one kind of source after the other."""
     parts = [jnp.zeros((setup.n_steps, setup.n_shots, 0), dtype)]
-    for kind, f in arrays["amplitudes"].items():
+    for kind, f in arrays.amplitudes.items():
         scale = setup.equation.source_scale(m, kind, sources[kind].cells, setup.inner_dt) * sources[kind].weight
         if setup.step_ratio == 1:
             parts.append(jnp.moveaxis(scale[:, :, None] * f, 2, 0))
         else:
-            before = jnp.moveaxis(arrays["before"][kind], 2, 0) if setup.n_before else None
+            before = jnp.moveaxis(arrays.before[kind], 2, 0) if setup.n_before else None
             parts.append(scale[None] * substeps.interpolate(jnp.moveaxis(f, 2, 0), before, setup.step_ratio))
     return parts[-1] if len(parts) < 3 else jnp.concatenate(parts[1:], axis=2)
 
 
-def _first_state(setup: Setup, m, arrays: dict[str, Any]):
-    equation, geometry, fields, memory = setup.equation, setup.grid, arrays["fields"], arrays["memory"]
-    dtype = next(iter(arrays["models"].values())).dtype
+def _first_state(setup: Setup, m, arrays: Arrays):
+    equation, geometry, fields, memory = setup.equation, setup.grid, arrays.fields, arrays.memory
+    dtype = next(iter(arrays.models.values())).dtype
     zero = jnp.zeros((setup.n_shots, *geometry.padded), dtype)
     wavefields = {
         name: geometry.to_padded(fields[name], offset, equation.zero_faces(name)) if name in fields else zero

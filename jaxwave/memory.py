@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxwave import propagators, validate
+from jaxwave import validate
+from jaxwave.call import Call
 from jaxwave.dispatch import compiler_options
 from jaxwave.embedding import prepare
 from jaxwave.equations.base import Equation
-from jaxwave.equations.registry import EQUATIONS
 from jaxwave.planning import StoragePlan, device_bytes
 from jaxwave.problem import Problem, describe
+from jaxwave.propagators import call_of
+from jaxwave.simulation import run
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage
 
@@ -76,23 +78,19 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
         >>> raw.host / small.host > 3.5
         True
     """
-    physics = _physics(propagator)
-    bound = inspect.signature(getattr(propagators, propagator)).bind(*models_spacing_and_dt, **arguments)
-    bound.apply_defaults()
-    given = propagators.by_name(bound.arguments)
-    models = {name: given.pop(name) for name in physics.models}
+    call, seen = _call(models_spacing_and_dt, propagator, arguments), []
+    models = dict(call.models)
     if not any(isinstance(x, jax.ShapeDtypeStruct) for x in models.values()):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come again below
-            given["max_vel"] = describe(physics, **models, **given).info.max_vel
+            call = dataclasses.replace(call, max_vel=describe(call).info.max_vel)
         models = {name: validate.real_array(name, x) for name, x in models.items()}
-    seen = []
 
     def misfit(models):
-        problem = describe(physics, **models, **given)
+        problem = describe(call.with_models(models))
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), problem.arrays)
         seen.append((problem, jax.eval_shape(functools.partial(prepare, problem.setup), shapes)[-1]))
-        return sum(jnp.sum(record**2) for record in propagators.run(problem).records.values())
+        return sum(jnp.sum(record**2) for record in run(problem).records.values())
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
     shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in models.items()}
@@ -142,21 +140,19 @@ def plan(
     """
     if not isinstance(storage_mode, Auto):
         raise TypeError(f"`storage_mode` of a plan must be a jaxwave.storage.Auto; got {storage_mode!r}")
-    physics, seen = _physics(propagator), []
-    signature = inspect.signature(getattr(propagators, propagator))
-    shapes = {k: x for k, x in enumerate(models_spacing_and_dt) if isinstance(x, jax.ShapeDtypeStruct)}
+    call, seen = _call(models_spacing_and_dt, propagator, {**arguments, "storage_mode": storage_mode}), []
+    shapes = {name: x for name, x in call.models.items() if isinstance(x, jax.ShapeDtypeStruct)}
 
-    def call(given):
-        values = (given.get(k, x) for k, x in enumerate(models_spacing_and_dt))
-        bound = signature.bind(*values, storage_mode=storage_mode, **arguments)
-        bound.apply_defaults()
-        seen.append(describe(physics, **propagators.by_name(bound.arguments)).plan.storage)
+    def checked(given):
+        seen.append(describe(call.with_models(given)).plan.storage)
 
-    jax.eval_shape(call, shapes)
+    jax.eval_shape(checked, shapes)
     return seen[0].report()
 
 
-def _physics(propagator: str) -> Equation:
-    if propagator not in EQUATIONS:
-        raise ValueError(f"`propagator`={propagator!r} is unknown; use {', '.join(map(repr, EQUATIONS))}")
-    return EQUATIONS[propagator]
+def _call(positional: tuple[Any, ...], propagator: str, arguments: Mapping[str, Any]) -> Call:
+    """The call that the arguments of a propagator, or of :func:`jaxwave.simulate`, describe."""
+    if positional and isinstance(positional[0], Equation):
+        names = {"storage_mode": "storage"}
+        return Call(*positional, **{names.get(name, name): x for name, x in arguments.items()})
+    return call_of(propagator, *positional, **arguments)

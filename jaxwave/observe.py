@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax.experimental import io_callback
 
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 
 VIEWS = ("inner", "pml", "full")
 
@@ -40,7 +40,7 @@ class CallbackState:
     nt: int
     dt: float
     direction: str
-    _grid: Grid
+    _grid: PaddedGrid
     _wavefields: Mapping[str, np.ndarray]
     _gradients: Mapping[str, np.ndarray]
 
@@ -152,7 +152,7 @@ def backward(observer: Observer, equation, tick, t, m, w, gradients, interval: i
     return _call(observer, observer.backward, "backward", equation.grid, tick, t, fields)
 
 
-def _call(observer: Observer, function, direction: str, grid: Grid, tick, t, fields):
+def _call(observer: Observer, function, direction: str, grid: PaddedGrid, tick, t, fields):
     def on_host(tick, t, *named):
         wavefields, gradients = ({name: np.array(field) for name, field in fields.items()} for fields in named)
         step = (int(t) - observer.first) // observer.step_ratio

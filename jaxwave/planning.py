@@ -28,7 +28,7 @@ import numpy as np
 
 from jaxwave.chunks import Plan
 from jaxwave.dispatch import compiler_options
-from jaxwave.embedding import Setup, prepare, run_inputs
+from jaxwave.embedding import Arrays, Setup, prepare, run_inputs
 from jaxwave.rules import propagate
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, Storage
@@ -177,20 +177,20 @@ class Case(NamedTuple):
         return self.setup.n_steps
 
 
-def case(setup: Setup, plan: Plan, arrays: dict[str, Any]) -> Case:
+def case(setup: Setup, plan: Plan, arrays: Arrays) -> Case:
     """What planning needs to know of a checked call."""
     kinds = tuple(
-        (name, tuple((kind, int(found.weight.shape[1])) for kind, found in arrays[name].items()))
+        (name, tuple((kind, int(found.weight.shape[1])) for kind, found in getattr(arrays, name).items()))
         for name in ("sources", "receivers")
     )
-    models = tuple((name, tuple(x.shape)) for name, x in arrays["models"].items())
-    dtype = np.dtype(next(iter(arrays["models"].values())).dtype).name
+    models = tuple((name, tuple(x.shape)) for name, x in arrays.models.items())
+    dtype = np.dtype(next(iter(arrays.models.values())).dtype).name
     device = jax.local_devices()[0].device_kind
     return Case(setup, dataclasses.replace(plan, observer=None), kinds, models, dtype, device)
 
 
-def _arrays(case: Case, nt: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Models, and the other arrays, of the shapes of the problem, of ``nt`` steps of the user."""
+def _arrays(case: Case, nt: int) -> Arrays:
+    """Arrays of the shapes of the problem, of ``nt`` steps of the user."""
     setup, kinds = case.setup, dict(case.kinds)
     axes = setup.grid.ndim
 
@@ -203,9 +203,7 @@ def _arrays(case: Case, nt: int) -> tuple[dict[str, Any], dict[str, Any]]:
 
     amplitudes = {kind: np.zeros((setup.n_shots, n, nt), case.dtype) for kind, n in kinds["sources"]}
     models = {name: np.ones(shape, case.dtype) for name, shape in case.models}
-    places = {name: points(name) for name in ("sources", "receivers")}
-    start = np.zeros(axes, np.int32)
-    return models, {"amplitudes": amplitudes, **places, "start": start, "fields": {}, "memory": None, "before": {}}
+    return Arrays(models, amplitudes, points("sources"), points("receivers"), {}, None, {}, np.zeros(axes, np.int32))
 
 
 def _begun(case: Case, nt: int) -> Setup:
@@ -218,12 +216,13 @@ def _compiled(case: Case, storage: Storage, nt: int, gradient: bool = True) -> A
     setup, plan = _begun(case, nt), dataclasses.replace(case.plan, storage=storage)
     some_speed, some_freq = min(setup.grid.spacing) / (2 * setup.inner_dt), 0.1 / setup.dt  # operands of the program
 
-    def misfit(models, others):
-        inputs, _ = run_inputs(setup, {**others, "models": models}, some_speed, some_freq)
+    def misfit(models, arrays):
+        inputs, _ = run_inputs(setup, arrays._replace(models=models), some_speed, some_freq)
         return jnp.sum(propagate(inputs, plan)[0] ** 2)
 
     program = jax.jit(jax.grad(misfit) if gradient else misfit, compiler_options=compiler_options() or None)
-    return program.lower(*jax.eval_shape(lambda: _arrays(case, nt))).compile()
+    arrays = jax.eval_shape(lambda: _arrays(case, nt))
+    return program.lower(arrays.models, arrays).compile()
 
 
 def device_bytes(compiled: Any) -> int:
@@ -268,7 +267,7 @@ class Trial:
         arrays, seconds = jax.device_put(_arrays(self._case, self._case.setup.nt)), []
         for _ in range(4):
             start = time.perf_counter()
-            jax.block_until_ready(self._compiled(*arrays))
+            jax.block_until_ready(self._compiled(arrays.models, arrays))
             seconds.append(time.perf_counter() - start)
         return min(seconds[1:])
 
@@ -321,9 +320,8 @@ def _compiled_bytes(case: Case, storage: Storage) -> int:
 @functools.lru_cache(maxsize=64)
 @_outside_traces
 def _state(case: Case) -> Any:
-    models, others = _arrays(case, 1)
-    setup = _begun(case, 1)
-    return jax.eval_shape(lambda: prepare(setup, {**others, "models": models})[-1])
+    arrays, setup = _arrays(case, 1), _begun(case, 1)
+    return jax.eval_shape(lambda: prepare(setup, arrays)[-1])
 
 
 # ---- choosing ----

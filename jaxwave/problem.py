@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxwave import grid, planning, sanity, substeps, validate
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
+from jaxwave.call import Call, Callbacks, Grid
 from jaxwave.chunks import Plan
-from jaxwave.embedding import Setup
+from jaxwave.embedding import Arrays, Setup
 from jaxwave.equations.base import Equation
-from jaxwave.notices import NoEffectWarning, PmlFrequencyWarning, SpeedWarning, SubstepWarning, warn
+from jaxwave.interpolation import Hicks
+from jaxwave.notices import PmlFrequencyWarning, SpeedWarning, SubstepWarning, warn
 from jaxwave.observe import Observer
-from jaxwave.results import RunInfo
+from jaxwave.results import RunInfo, State
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, Storage
-from jaxwave.storage.codecs import as_codec
+from jaxwave.storage.codecs import Raw
 from jaxwave.storage.hdf5 import check_path
 from jaxwave.storage.modes import as_storage
 from jaxwave.storage.streamed import DiskStorage
@@ -29,61 +30,62 @@ from jaxwave.survey import Points, Region, ignored, place, survey_region
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A checked call: static setup, plan and info; and its arrays."""
+    """A checked call: static setup, plan and info; its arrays; and receivers between the cells, by kind."""
 
     setup: Setup
     plan: Plan
     info: RunInfo
-    arrays: dict[str, Any]
+    arrays: Arrays
+    between: Mapping[str, Hicks]
 
 
-def describe(physics: Equation, **arguments: Any) -> Problem:
-    """Checks the arguments of a propagator and settles everything static about the call.
-
-    ``physics`` is the class of its equation. Sources, receivers and initial wavefields are those arguments whose names
-    begin with ``source_``, ``receiver_`` or are those of the equation's wavefields.
-    """
-    a = SimpleNamespace(**arguments)
-    storage = _storage(a)
-    ndim, arrays = _arrays(physics, a)
-    n_shots = _shots(physics, ndim, arrays)
-    models, amplitudes, sources, receivers = (arrays[k] for k in ("models", "amplitudes", "sources", "receivers"))
-
-    spacing, dt = validate.spacing(a.grid_spacing, ndim), validate.positive("dt", a.dt)
-    kinds, widths = validate.boundary_kinds(a.boundary, a.pml_width, ndim, physics.plain_face)
-    nt = validate.steps(a.nt, amplitudes)
-    accuracy = validate.accuracy(a.accuracy)
-    region = _region(a, next(iter(models.values())).shape[-ndim:], arrays, widths, kinds)
+def describe(call: Call) -> Problem:
+    """Checks the arguments of a call and settles everything static about it."""
+    validate.instance("equation", call.equation, Equation, "jaxwave.Scalar(v)")
+    validate.instance("grid", call.grid, Grid, "jaxwave.Grid(5.0)")
+    physics, storage = call.equation.on(None), as_storage(call.storage, ".", Raw())
+    _check_paths(storage)
+    receivers = _by_kind(call.receivers)
+    ndim, arrays = _arrays(physics, call, receivers)
+    n_shots = _shots(ndim, arrays)
+    given = call.grid.boundary
+    spacing, dt = validate.spacing(call.grid.spacing, ndim), validate.positive("dt", call.dt)
+    kinds, widths = validate.boundary_kinds(given.kinds, given.pml_width, ndim, physics.plain_face)
+    nt = validate.steps(call.nt, arrays.amplitudes)
+    accuracy = validate.accuracy(call.grid.accuracy)
+    region = _region(call, next(iter(arrays.models.values())).shape[-ndim:], arrays, widths, kinds)
     validate.room_at_faces(kinds, region.shape, accuracy)
     max_vel, needed = validate.speed(
-        models, physics.models, a.max_vel,
+        arrays.models, physics.models, call.max_vel,
         lambda x, enough: _largest_speed(physics, x, spacing, accuracy, kinds, region, enough),
     )  # fmt: skip
     inner_dt, step_ratio = grid.substeps(dt, max_vel, spacing)
-    for name, places in (("source_locations", sources), ("receiver_locations", receivers)):
+    for name, places in (("source_locations", arrays.sources), ("receiver_locations", arrays.receivers)):
         for kind, x in places.items():
             validate.inside(validate.named(name, kind), x, region, ndim)
-    sanity.models(physics, models, ndim)
+    sanity.models(physics, arrays.models, ndim)
     sanity.places(physics, ndim, arrays, region, kinds)
-    interval = validate.whole("model_gradient_sampling_interval", a.model_gradient_sampling_interval, 1)
-    _tell_without_effect(a)
-    fraction = validate.fraction("mpml_fraction", getattr(a, "mpml_fraction", 0.0))
-    equation = physics.on(Grid(region.shape, spacing, accuracy, widths, kinds, fraction))
-    of_state = arrays["memory"] is not None
-    arrays["fields"] = _checked_fields(equation, arrays["fields"], n_shots, of_state)
-    arrays["memory"] = _checked_memory(equation, arrays["memory"], n_shots, models)
-    n_before, arrays["before"] = _before(a.initial_state, step_ratio, amplitudes)
-    pml_freq = _pml_freq(a.pml_freq, amplitudes, sources, dt)
+    interval = validate.whole("model_gradient_sampling_interval", call.gradient_interval, 1)
+    fraction = validate.fraction("mpml_fraction", given.mpml_fraction)
+    equation = physics.on(PaddedGrid(region.shape, spacing, accuracy, widths, kinds, fraction))
+    n_before, before = _before(call.state, step_ratio, arrays.amplitudes)
+    pml_freq = _pml_freq(given.pml_freq, arrays.amplitudes, arrays.sources, dt)
     _tell_substeps(step_ratio, dt, max_vel, spacing)
     sanity.units(step_ratio, dt, max_vel, spacing)
     sanity.dispersion(physics, arrays, dt, spacing, accuracy)
     if needed is not None:
-        _tell_speed(physics, models, max_vel, needed, inner_dt, spacing)
+        _tell_speed(physics, arrays.models, max_vel, needed, inner_dt, spacing)
 
-    arrays |= {name: _placed(arrays[name], region, equation, models) for name in ("sources", "receivers")}
-    arrays["start"] = np.asarray(region.start, np.int32)
+    arrays = arrays._replace(
+        fields=_checked_fields(equation, arrays.fields, n_shots, call.state is not None),
+        memory=_checked_memory(equation, arrays.memory, n_shots, arrays.models),
+        sources=_placed(arrays.sources, region, equation, arrays.models),
+        receivers=_placed(arrays.receivers, region, equation, arrays.models),
+        before=before,
+        start=np.asarray(region.start, np.int32),
+    )
     setup = Setup(equation, n_shots, nt, dt, inner_dt, step_ratio, n_before)
-    observer = _observer(a, setup)
+    observer = _observer(call.callbacks, setup)
     if isinstance(storage, Auto):
         undecided = Plan(equation, DeviceStorage(storage.codec), interval)
         storage = planning.Pending(storage, planning.case(setup, undecided, arrays))
@@ -91,12 +93,12 @@ def describe(physics: Equation, **arguments: Any) -> Problem:
     plan = Plan(equation, storage, interval, observer)
     ends = nt * dt if step_ratio == 1 else (nt - 1) * dt + inner_dt
     info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, fraction, ends)
-    return Problem(setup, plan, info, arrays)
+    return Problem(setup, plan, info, arrays, {kind: x for kind, x in receivers.items() if isinstance(x, Hicks)})
 
 
-def scalar_speed(v: Any, max_vel: float | None) -> float:
-    """The speed that the scalar equation's time step and layers are made for."""
-    return validate.speed({"v": v}, {"v": "positive"}, max_vel, lambda values, _: float(values["v"].max()))[0]
+def _by_kind(given: Any) -> Mapping[str, Any]:
+    """What is given by kind; of an equation with a single kind, which has no name, without."""
+    return given if isinstance(given, Mapping) else {} if given is None else {"": given}
 
 
 def _largest_speed(physics, values, spacing, accuracy, kinds, region: Region, enough: float) -> float:
@@ -112,37 +114,29 @@ def _largest_speed(physics, values, spacing, accuracy, kinds, region: Region, en
     return max(found, physics.largest_speed(part, spacing, accuracy, kinds, max(enough, found)))
 
 
-def _arrays(physics: Equation, a: SimpleNamespace) -> tuple[int, dict[str, Any]]:
+def _arrays(physics: Equation, call: Call, receivers: Mapping[str, Any]) -> tuple[int, Arrays]:
     """The number of dimensions and the arrays of a call, each checked by itself and for what it needs of the others."""
-    models = {name: validate.real_array(name, getattr(a, name)) for name in physics.models}
-    amplitudes = _by_kind(validate.amplitudes, "source_amplitudes", a)
-    sources = _by_kind(validate.locations, "source_locations", a)
-    receivers = _by_kind(validate.locations, "receiver_locations", a)
-    wavefields, memory = _initial(physics, a)
-    validate.same_dtype(
-        **models, **{validate.named("source_amplitudes", kind): x for kind, x in amplitudes.items()}, **wavefields
-    )
+    pairs = {kind: validate.pair(f"sources[{kind!r}]", x) for kind, x in _by_kind(call.sources).items()}
+    given = {k: (x.source(f), x.cells) if isinstance(x, Hicks) else (f, x) for k, (f, x) in pairs.items()}
+    places = {kind: x.cells if isinstance(x, Hicks) else x for kind, x in receivers.items()}
+    models = {name: validate.real_array(name, x) for name, x in call.models.items()}
+    amplitudes = _checked(validate.amplitudes, "source_amplitudes", {k: f for k, (f, _) in given.items()})
+    sources = _checked(validate.locations, "source_locations", {k: x for k, (_, x) in given.items()})
+    receivers = _checked(validate.locations, "receiver_locations", places)
+    fields, memory = _initial(call)
+    named = {validate.named("source_amplitudes", kind): x for kind, x in amplitudes.items()}
+    validate.same_dtype(**models, **named, **fields)
     for kind in {**amplitudes, **sources}:
         names = validate.named("source_amplitudes", kind), validate.named("source_locations", kind)
         validate.sources(names, amplitudes.get(kind), sources.get(kind))
     placed = [*sources.values(), *receivers.values()]
-    ndim = validate.dimensions(models, a.grid_spacing, placed, list(wavefields.values()))
+    ndim = validate.dimensions(models, call.grid.spacing, placed, list(fields.values()))
     validate.least_dimensions(type(physics).__name__.lower(), ndim, physics.dimensions)
-    for what, given, known in (
-        ("source", sources, physics.source_kinds(ndim)),
-        ("receiver", receivers, physics.receiver_kinds(ndim)),
-    ):
-        validate.kinds(what, given, known, ndim)
-    validate.field_names(wavefields, physics.wavefield_offsets(ndim), ndim)
-    validate.field_ranks(ndim, **wavefields)
-    return ndim, {
-        "models": models,
-        "amplitudes": amplitudes,
-        "sources": sources,
-        "receivers": receivers,
-        "fields": wavefields,
-        "memory": memory,
-    }
+    validate.kinds("source", sources, physics.source_kinds(ndim), ndim)
+    validate.kinds("receiver", receivers, physics.receiver_kinds(ndim), ndim)
+    validate.field_names(fields, physics.wavefield_offsets(ndim), ndim)
+    validate.field_ranks(ndim, **fields)
+    return ndim, Arrays(models, amplitudes, sources, receivers, fields, memory, before={}, start=None)
 
 
 def _placed(locations: dict[str, Any], region: Region, equation: Equation, models: dict[str, Any]) -> dict[str, Points]:
@@ -154,79 +148,53 @@ def _placed(locations: dict[str, Any], region: Region, equation: Equation, model
     }
 
 
-def _by_kind(check, name: str, a: SimpleNamespace) -> dict[str, Any]:
+def _checked(check: Callable[[str, Any], Any], name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given of an argument that exists once for each kind of source or receiver, by kind."""
-    given = {k[len(name) :].removeprefix("_"): k for k in vars(a) if k.startswith(name)}
-    return {kind: check(k, getattr(a, k)) for kind, k in given.items() if getattr(a, k) is not None}
+    return {kind: check(validate.named(name, kind), x) for kind, x in given.items() if x is not None}
 
 
-def _initial(physics: Equation, a: SimpleNamespace) -> tuple[dict[str, Any], Any]:
+def _initial(call: Call) -> tuple[dict[str, Any], tuple[tuple[Any, ...], ...] | None]:
     """Initial wavefields, and the memory variables of an earlier run or None."""
-    names = physics.wavefield_offsets(3)
-    fields = {name: getattr(a, name) for name in names if getattr(a, name, None) is not None}
-    memory = None
-    if a.initial_state is not None:
+    fields, memory = call.wavefields or {}, None
+    if call.state is not None:
         if fields:
             raise ValueError("`initial_state` and the initial wavefields exclude each other; give one of them")
-        state = a.initial_state
-        validate.state(state, (*names, *physics.memory_names))
-        fields = {name: getattr(state, name) for name in names if getattr(state, name) is not None}
-        memory = tuple(getattr(state, name) for name in physics.memory_names)
-    return {name: validate.real_array(name, x) for name, x in fields.items()}, memory
+        validate.state(call.state, call.equation.memory_names)
+        fields = call.state.wavefields
+        memory = tuple(tuple(call.state.memory[name]) for name in call.equation.memory_names)
+    return {name: validate.real_array(name, x) for name, x in fields.items() if x is not None}, memory
 
 
-def _shots(physics: Equation, ndim: int, arrays: dict[str, Any]) -> int:
+def _shots(ndim: int, arrays: Arrays) -> int:
     """The number of shots."""
-    fields, models = arrays["fields"], arrays["models"]
-    given = {validate.named("source_amplitudes", kind): x for kind, x in arrays["amplitudes"].items()}
-    given |= {validate.named("receiver_locations", kind): x for kind, x in arrays["receivers"].items()}
-    n_shots = validate.shots(**given, **fields)
-    if not given and not fields:
-        n_shots = max(x.shape[0] if x.ndim == ndim + 1 else 1 for x in models.values())
-    validate.model_shots(models, ndim, n_shots)
+    given = {validate.named("source_amplitudes", kind): x for kind, x in arrays.amplitudes.items()}
+    given |= {validate.named("receiver_locations", kind): x for kind, x in arrays.receivers.items()}
+    n_shots = validate.shots(**given, **arrays.fields)
+    if not given and not arrays.fields:
+        n_shots = max(x.shape[0] if x.ndim == ndim + 1 else 1 for x in arrays.models.values())
+    validate.model_shots(arrays.models, ndim, n_shots)
     return n_shots
 
 
-def _tell_without_effect(a: SimpleNamespace) -> None:
-    """Warns of options of a resampling in the frequency domain, which there is none of."""
-    given = [name for name in ("freq_taper_frac", "time_pad_frac") if validate.fraction(name, getattr(a, name))]
-    given += ["time_taper"] if validate.flag("time_taper", a.time_taper) else []
-    if given:
-        warn(
-            NoEffectWarning,
-            f"{' and '.join(f'`{name}`' for name in given)} given, which does nothing: with sub-steps, records are the "
-            "loop's own values and sources are interpolated between neighbouring samples, so nothing wraps around or "
-            "rings. Leave it out; to taper a source or a record, use jaxwave.resample.cosine_taper_end",
-        )
-
-
-def _observer(a: SimpleNamespace, setup: Setup) -> Observer | None:
-    forward, backward = a.forward_callback, a.backward_callback
-    every = validate.callbacks(a.callback_frequency, forward_callback=forward, backward_callback=backward)
+def _observer(callbacks: Callbacks, setup: Setup) -> Observer | None:
+    forward, backward = callbacks.forward, callbacks.backward
+    every = validate.callbacks(callbacks.every, forward_callback=forward, backward_callback=backward)
     if forward is None and backward is None:
         return None
     return Observer(forward, backward, every, setup.step_ratio, setup.nt, setup.dt, setup.first_sample)
 
 
-def _storage(a: SimpleNamespace) -> Storage | Auto:
-    codec = as_codec(a.storage_compression)
-    storage = as_storage(a.storage_mode, validate.path("storage_path", a.storage_path), codec)
-    if storage is a.storage_mode and a.storage_compression is not False:
-        raise ValueError(
-            "`storage_compression` is given together with a storage object, which has its own codec; write e.g. "
-            "HostStorage(codec=Int8())"
-        )
+def _check_paths(storage: Storage | Auto) -> None:
     for tier in (storage, getattr(storage, "checkpoints", None), getattr(storage, "ring", None)):
         if isinstance(tier, DiskStorage | Auto):
             check_path(tier.path)
-    return storage
 
 
-def _region(a: SimpleNamespace, shape, arrays, widths, kinds) -> Region:
-    ndim, fields = len(shape), list(arrays["fields"].values())
-    validate.region_choice(a.survey_pad, a.origin, ndim, bool(fields))
-    if a.origin is not None:
-        start = tuple(validate.whole("origin", o, 0) for o in a.origin)
+def _region(call: Call, shape: tuple[int, ...], arrays: Arrays, widths, kinds) -> Region:
+    ndim, fields = len(shape), list(arrays.fields.values())
+    validate.region_choice(call.survey_pad, call.origin, ndim, bool(fields))
+    if call.origin is not None:
+        start = tuple(validate.whole("origin", o, 0) for o in call.origin)
         extent = tuple(n - lo - hi for n, lo, hi in zip(fields[0].shape[1:], widths[::2], widths[1::2], strict=True))
         region = Region(start, tuple(s + n for s, n in zip(start, extent, strict=True)))
         if min(extent) < 1 or any(stop > n for stop, n in zip(region.stop, shape, strict=True)):
@@ -236,11 +204,11 @@ def _region(a: SimpleNamespace, shape, arrays, widths, kinds) -> Region:
             )
         validate.reaches_faces(kinds, region, shape)
         return region
-    if a.survey_pad is None:
+    if call.survey_pad is None:
         return Region((0,) * ndim, tuple(shape))
-    pads = validate.per_face("survey_pad", a.survey_pad, ndim, optional=True)
+    pads = validate.per_face("survey_pad", call.survey_pad, ndim, optional=True)
     pads = tuple(None if kind in validate.REFLECTING else pad for kind, pad in zip(kinds, pads, strict=True))
-    values = [validate.concrete(x) for k in ("sources", "receivers") for x in arrays[k].values()]
+    values = [validate.concrete(x) for places in (arrays.sources, arrays.receivers) for x in places.values()]
     if any(x is None for x in values):
         raise ValueError(
             "`survey_pad` needs locations whose values are known, but they are traced; close over them instead of "
@@ -347,10 +315,10 @@ def _checked_memory(equation: Equation, memory, n_shots: int, models):
     return memory
 
 
-def _before(initial_state: Any, step_ratio: int, amplitudes) -> tuple[int | None, dict[str, Any]]:
+def _before(state: State | None, step_ratio: int, amplitudes) -> tuple[int | None, dict[str, Any]]:
     """The samples of each kind of source that a state with sub-steps has: their number, and [shot, source, sample]."""
-    last = getattr(initial_state, "last_sources", None)
-    validate.same_substeps(initial_state, last, step_ratio)
+    last = None if state is None else state.last_sources
+    validate.same_substeps(state, last, step_ratio)
     if last is None:
         return None, {}
     validate.source_goes_on(last.samples, last.n_samples, amplitudes)

@@ -1,64 +1,28 @@
-"""The functions that users call, one for each equation."""
+"""A function for each equation: :func:`jaxwave.simulate` with the arguments that Deepwave's users know."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from typing import Any, Unpack
 
-import jax
 from jax.typing import ArrayLike
 
-from jaxwave import substeps, validate
-from jaxwave.embedding import finish, last_samples, run_inputs
+from jaxwave.call import Call
 from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.base import Equation
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.scalar import Scalar
-from jaxwave.observe import CallbackState
-from jaxwave.problem import Problem, describe
-from jaxwave.results import (
-    AcousticResult,
-    AcousticState,
-    ElasticResult,
-    ElasticState,
-    LastSources,
-    RunInfo,
-    ScalarResult,
-    WaveState,
-)
-from jaxwave.rules import propagate
-from jaxwave.storage.base import Storage
-from jaxwave.storage.codecs import Codec
+from jaxwave.options import AcousticOptions, ElasticOptions, ScalarOptions, documented, to_call
+from jaxwave.problem import describe
+from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, Result, ScalarResult
+from jaxwave.simulation import run
 
 
+@documented(ScalarOptions)
 def scalar(
-    v: ArrayLike,
-    grid_spacing: float | Sequence[float],
-    dt: float,
-    *,
-    source_amplitudes: ArrayLike | None = None,
-    source_locations: ArrayLike | None = None,
-    receiver_locations: ArrayLike | None = None,
-    nt: int | None = None,
-    accuracy: int = 4,
-    pml_width: int | Sequence[int] = 20,
-    boundary: str | Sequence[str | None] | None = None,
-    pml_freq: float | None = None,
-    max_vel: float | None = None,
-    survey_pad: int | Sequence[int | None] | None = None,
-    origin: Sequence[int] | None = None,
-    wavefield_0: ArrayLike | None = None,
-    wavefield_m1: ArrayLike | None = None,
-    initial_state: WaveState | None = None,
-    model_gradient_sampling_interval: int = 1,
-    freq_taper_frac: float = 0.0,
-    time_pad_frac: float = 0.0,
-    time_taper: bool = False,
-    forward_callback: Callable[[CallbackState], Any] | None = None,
-    backward_callback: Callable[[CallbackState], Any] | None = None,
-    callback_frequency: int = 1,
-    storage_mode: str | Storage = "device",
-    storage_path: str = ".",
-    storage_compression: bool | str | Codec = False,
+    v: ArrayLike, grid_spacing: float | Sequence[float], dt: float, **options: Unpack[ScalarOptions]
 ) -> ScalarResult:
     """Propagates waves by the scalar wave equation, laplacian(u) - u_tt / v^2 = f.
 
@@ -79,54 +43,21 @@ def scalar(
         source_amplitudes: Source time functions f [shot, source, nt].
         source_locations: Integer cells [shot, source, axis]. Sources at the same place add up.
         receiver_locations: Integer cells [shot, receiver, axis].
-        nt: Number of time steps; needed when there are no sources.
-        accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
-        pml_width: Cells of absorbing layer at each face: one number (for all that have one), or first and last of each
-            axis. Default 20.
         boundary: What each face is, one word or one per face in the order of ``pml_width``: "pml" (a layer), "free"
             (u = 0 on it), "rigid" (du/dn = 0) or "periodic" (both faces of an axis). The last three
             have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
             ``pml_width`` is not 0, else an edge with u = 0 beyond it.
-        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum; where there is
-            none above 0 Hz, or their values are not known, 0.1 / ``dt`` with a :class:`jaxwave.PmlFrequencyWarning`.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v``; required
             where the values of ``v`` are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
-        survey_pad: Uses only the part of the model within so many cells of all sources and receivers: one number, or
-            one per face, where None means to the model's edge, as does a face that is free, rigid or periodic. Default:
-            the whole model.
-        origin: First cell of the region that the initial wavefields cover (they then include its layers).
         wavefield_0: Initial wavefield [shot, *region], or with the cells of the layers. Default 0.
         wavefield_m1: The same one step of the loop earlier. Default: that of a ``wavefield_0`` at rest at time 0, to
             second order in the time step, u[0] + (v dt)^2 laplacian(u[0]) / 2. Zeros that are given mean zeros.
-        initial_state: State of an earlier run, in place of the two wavefields: continues it exactly, with the same
-            sources where there are sub-steps.
-        model_gradient_sampling_interval: Steps of the loop from one contribution to the model gradient to the next. 1
-            (the default) is exact; more stores less.
-        freq_taper_frac, time_pad_frac, time_taper: Options of a resampling in the frequency domain. They do nothing, as
-            there is none, and a :class:`jaxwave.NoEffectWarning` says so. Default 0, 0, False.
-        forward_callback: Called with a :class:`jaxwave.CallbackState` every ``callback_frequency`` time steps, before
-            the step's update.
-        backward_callback: The same in the adjoint loop, with the adjoint wavefields.
-        callback_frequency: Time steps from one call to the next. Default 1.
-        storage_mode: Where a model gradient keeps its wavefields: "device", "cpu" (host RAM), "disk" (an HDF5 file),
-            "recompute" (states at intervals; the rest is computed again), "auto" (the fastest that fits what is free,
-            measured when a model is differentiated), "none" (nowhere: no model gradient), or a storage object from
-            :mod:`jaxwave.storage`. A run that is not differentiated with respect to ``v`` stores nothing.
-        storage_path: Directory for "disk" and "auto". Default: the working directory.
-        storage_compression: False, True or "int8", "int4", "int16", "bf16", "f16", or a codec from
-            :mod:`jaxwave.storage`.
+        {options}
 
     Returns:
         A :class:`ScalarResult`; its last element is ``receiver_amplitudes`` [shot, receiver, nt].
 
-    Raises:
-        TypeError, ValueError: If an argument is wrong; before anything runs.
-        FloatingPointError: If the wavefield becomes non-finite (called eagerly; under ``jit`` see ``is_finite``).
-        jaxwave.StorageError: If storage fails: a full disk, an altered file, ...
-        jaxwave.BudgetError: Under "auto", if a model is differentiated and no policy fits.
-
-    Warns:
-        SubstepWarning, UnitWarning, PmlFrequencyWarning, DispersionWarning: See :doc:`api`.
+    {raises}
 
     Example:
         >>> import jax.numpy as jnp, jaxwave
@@ -138,54 +69,13 @@ def scalar(
         >>> out.receiver_amplitudes.shape
         (1, 2, 100)
     """
-    out = run(describe(Scalar(), **locals()))
-    state = *out.wavefields.values(), *out.memory.values(), out.last_sources
-    return ScalarResult(*state, out.is_finite, out.info, out.records[""])
+    out = run(describe(to_call("scalar", ScalarOptions, Scalar(v), grid_spacing, dt, options)))
+    return ScalarResult(*_parts(out, ("wavefield_0", "wavefield_m1"), ("psi", "zeta")), out.records[""])
 
 
+@documented(AcousticOptions)
 def acoustic(
-    v: ArrayLike,
-    rho: ArrayLike,
-    grid_spacing: float | Sequence[float],
-    dt: float,
-    *,
-    sources: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
-    receivers: Mapping[str, ArrayLike] | None = None,
-    source_amplitudes_p: ArrayLike | None = None,
-    source_amplitudes_z: ArrayLike | None = None,
-    source_amplitudes_y: ArrayLike | None = None,
-    source_amplitudes_x: ArrayLike | None = None,
-    source_locations_p: ArrayLike | None = None,
-    source_locations_z: ArrayLike | None = None,
-    source_locations_y: ArrayLike | None = None,
-    source_locations_x: ArrayLike | None = None,
-    receiver_locations_p: ArrayLike | None = None,
-    receiver_locations_z: ArrayLike | None = None,
-    receiver_locations_y: ArrayLike | None = None,
-    receiver_locations_x: ArrayLike | None = None,
-    nt: int | None = None,
-    accuracy: int = 4,
-    pml_width: int | Sequence[int] = 20,
-    boundary: str | Sequence[str | None] | None = None,
-    pml_freq: float | None = None,
-    max_vel: float | None = None,
-    survey_pad: int | Sequence[int | None] | None = None,
-    origin: Sequence[int] | None = None,
-    pressure_0: ArrayLike | None = None,
-    vz_0: ArrayLike | None = None,
-    vy_0: ArrayLike | None = None,
-    vx_0: ArrayLike | None = None,
-    initial_state: AcousticState | None = None,
-    model_gradient_sampling_interval: int = 1,
-    freq_taper_frac: float = 0.0,
-    time_pad_frac: float = 0.0,
-    time_taper: bool = False,
-    forward_callback: Callable[[CallbackState], Any] | None = None,
-    backward_callback: Callable[[CallbackState], Any] | None = None,
-    callback_frequency: int = 1,
-    storage_mode: str | Storage = "device",
-    storage_path: str = ".",
-    storage_compression: bool | str | Codec = False,
+    v: ArrayLike, rho: ArrayLike, grid_spacing: float | Sequence[float], dt: float, **options: Unpack[AcousticOptions]
 ) -> AcousticResult:
     """Propagates waves by the acoustic equation with variable density, pressure and particle velocity:
 
@@ -226,38 +116,22 @@ def acoustic(
         receiver_locations_z, receiver_locations_y, receiver_locations_x: The same for the velocity (m/s) along an axis,
             recorded half a cell after the cell and half a step of the loop (``info.inner_dt`` / 2) before the sample's
             time.
-        nt: Number of time steps; needed when there are no sources.
-        accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
-        pml_width: Cells of absorbing layer at each face: one number (for all that have one), or first and last of each
-            axis. Default 20.
         boundary: What each face is, one word or one per face in the order of ``pml_width``: "pml" (a layer), "free"
             (p = 0 on it), "rigid" (v = 0 across it) or "periodic" (both faces of an axis). The last three
             have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
             ``pml_width`` is not 0, else an edge with p = 0 beyond it.
-        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum; where there is
-            none above 0 Hz, or their values are not known, 0.1 / ``dt`` with a :class:`jaxwave.PmlFrequencyWarning`.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v``, or more
             where a contrast of density needs it (at order 2 never; docs/propagators.md has numbers); required where the
             values of a model are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
-        survey_pad, origin: Choose the part of the model that is used.
         pressure_0: Initial pressure [shot, *region], or with the cells of the layers. Default 0.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
             the value before the first cell of their own axis, as they are returned. Default: what they must be for
             nothing to move at time 0, dt/2 grad(p) / rho of the initial pressure. Zeros that are given mean zeros.
-        initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly, with the same
-            sources where there are sub-steps.
-        model_gradient_sampling_interval, freq_taper_frac, time_pad_frac, time_taper: As for :func:`scalar`.
-        forward_callback, backward_callback, callback_frequency: The same. The wavefields are "pressure_0", "vx_0", ...;
-            the gradients are those with respect to "bulk_modulus" and, between cells, "buoyancy_x", ...
-        storage_mode, storage_path, storage_compression: Where a model gradient keeps its wavefields.
+        {options}
 
     Returns:
         An :class:`AcousticResult`, with records ``receiver_amplitudes_p``, ``_z``, ``_y`` and ``_x``.
-
-    Raises:
-        TypeError, ValueError: If an argument is wrong; before anything runs.
-        FloatingPointError: If the wavefield becomes non-finite (called eagerly; under ``jit`` see ``is_finite``).
-        jaxwave.StorageError: If storage fails: a full disk, an altered file, ...
+    {raises}
 
     Example:
         >>> import jax.numpy as jnp, jaxwave
@@ -273,80 +147,19 @@ def acoustic(
     Reference:
         R. W. Graves, Bull. Seism. Soc. Am. 86 (1996); P. Moczo et al., Bull. Seism. Soc. Am. 92 (2002).
     """
-    out = run(describe(Acoustic(), **by_name(locals())))
-    fields = [out.wavefields.get(name) for name in AcousticState._fields[:4]]
-    records = [out.records.get(kind) for kind in Acoustic().receiver_kinds(3)]
-    return AcousticResult(*fields, *out.memory.values(), out.last_sources, out.is_finite, out.info, *records)
+    equation = Acoustic(v, rho)
+    out = run(describe(to_call("acoustic", AcousticOptions, equation, grid_spacing, dt, options)))
+    return AcousticResult(*_parts(out, AcousticState._fields[:4], ("psi", "phi")), *_records(out, equation))
 
 
+@documented(ElasticOptions)
 def elastic(
     lamb: ArrayLike,
     mu: ArrayLike,
     buoyancy: ArrayLike,
     grid_spacing: float | Sequence[float],
     dt: float,
-    *,
-    sources: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
-    receivers: Mapping[str, ArrayLike] | None = None,
-    source_amplitudes_p: ArrayLike | None = None,
-    source_amplitudes_z: ArrayLike | None = None,
-    source_amplitudes_y: ArrayLike | None = None,
-    source_amplitudes_x: ArrayLike | None = None,
-    source_amplitudes_zz: ArrayLike | None = None,
-    source_amplitudes_yz: ArrayLike | None = None,
-    source_amplitudes_xz: ArrayLike | None = None,
-    source_amplitudes_yy: ArrayLike | None = None,
-    source_amplitudes_xy: ArrayLike | None = None,
-    source_amplitudes_xx: ArrayLike | None = None,
-    source_locations_p: ArrayLike | None = None,
-    source_locations_z: ArrayLike | None = None,
-    source_locations_y: ArrayLike | None = None,
-    source_locations_x: ArrayLike | None = None,
-    source_locations_zz: ArrayLike | None = None,
-    source_locations_yz: ArrayLike | None = None,
-    source_locations_xz: ArrayLike | None = None,
-    source_locations_yy: ArrayLike | None = None,
-    source_locations_xy: ArrayLike | None = None,
-    source_locations_xx: ArrayLike | None = None,
-    receiver_locations_p: ArrayLike | None = None,
-    receiver_locations_z: ArrayLike | None = None,
-    receiver_locations_y: ArrayLike | None = None,
-    receiver_locations_x: ArrayLike | None = None,
-    receiver_locations_zz: ArrayLike | None = None,
-    receiver_locations_yz: ArrayLike | None = None,
-    receiver_locations_xz: ArrayLike | None = None,
-    receiver_locations_yy: ArrayLike | None = None,
-    receiver_locations_xy: ArrayLike | None = None,
-    receiver_locations_xx: ArrayLike | None = None,
-    nt: int | None = None,
-    accuracy: int = 4,
-    pml_width: int | Sequence[int] = 20,
-    boundary: str | Sequence[str | None] | None = None,
-    pml_freq: float | None = None,
-    mpml_fraction: float = 0.0,
-    max_vel: float | None = None,
-    survey_pad: int | Sequence[int | None] | None = None,
-    origin: Sequence[int] | None = None,
-    vz_0: ArrayLike | None = None,
-    vy_0: ArrayLike | None = None,
-    vx_0: ArrayLike | None = None,
-    sigmazz_0: ArrayLike | None = None,
-    sigmayz_0: ArrayLike | None = None,
-    sigmaxz_0: ArrayLike | None = None,
-    sigmayy_0: ArrayLike | None = None,
-    sigmaxy_0: ArrayLike | None = None,
-    sigmaxx_0: ArrayLike | None = None,
-    initial_state: ElasticState | None = None,
-    model_gradient_sampling_interval: int = 1,
-    freq_taper_frac: float = 0.0,
-    time_pad_frac: float = 0.0,
-    time_taper: bool = False,
-    forward_callback: Callable[[CallbackState], Any] | None = None,
-    backward_callback: Callable[[CallbackState], Any] | None = None,
-    callback_frequency: int = 1,
-    storage_mode: str | Storage = "device",
-    storage_path: str = ".",
-    storage_compression: bool | str | Codec = False,
+    **options: Unpack[ElasticOptions],
 ) -> ElasticResult:
     """Propagates waves by the isotropic elastic equation, particle velocity and stress, in 2-D or 3-D:
 
@@ -408,43 +221,26 @@ def elastic(
             cell and half a step of the loop before the sample's time.
         receiver_locations_yz, receiver_locations_xz, receiver_locations_xy: The same, half a cell after the cell along
             both axes.
-        nt: Number of time steps; needed when there are no sources.
-        accuracy: Order of the spatial differences: 2, 4, 6 or 8. Default 4.
-        pml_width: Cells of absorbing layer at each face: one number (for all that have one), or first and last of each
-            axis. Default 20.
         boundary: What each face is, one word or one per face in the order of ``pml_width``: "pml" (a layer), "free"
             (no traction on it), "rigid" (no velocity) or "periodic" (both faces of an axis). The last three
             have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
             ``pml_width`` is not 0, else "free".
-        pml_freq: Frequency (Hz) that the layers absorb best. Default: the peak of the sources' spectrum; where there is
-            none above 0 Hz, or their values are not known, 0.1 / ``dt`` with a :class:`jaxwave.PmlFrequencyWarning`.
         mpml_fraction: Fraction, from 0 to 1, of its damping that a layer has along the other axes too: a multi-axial
             PML. Waves that plates, ducts or soft layers guide may grow in plain layers, and do not with 0.05 to 0.1;
             but oblique waves are reflected more. Default 0: a plain PML.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest of P waves, or more
             where a contrast of density needs it (docs/propagators.md has numbers); required where the values of a model
             are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
-        survey_pad, origin: Choose the part of the model that is used.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
             the value before the first cell of their own axis, as they are returned. Default: what they must be for
             nothing to move at time 0, given the initial stresses. Zeros that are given mean zeros.
         sigmazz_0, sigmayz_0, sigmaxz_0, sigmayy_0, sigmaxy_0, sigmaxx_0: Initial stresses, the same.
-        initial_state: State of an earlier run, in place of the initial wavefields: continues it exactly, with the same
-            sources where there are sub-steps.
-        model_gradient_sampling_interval, freq_taper_frac, time_pad_frac, time_taper: As for :func:`scalar`.
-        forward_callback, backward_callback, callback_frequency: The same. The wavefields are "vx_0", "sigmaxx_0", ...;
-            the gradients are those with respect to "lamb" and "mu" of the normal stresses and, between cells,
-            "mu_xy", ..., "buoyancy_x", ...
-        storage_mode, storage_path, storage_compression: Where a model gradient keeps its wavefields.
+        {options}
 
     Returns:
         An :class:`ElasticResult`, with records ``receiver_amplitudes_p``, ``_z``, ``_y``, ``_x`` and those of the
         strain rate.
-
-    Raises:
-        TypeError, ValueError: If an argument is wrong; before anything runs.
-        FloatingPointError: If the wavefield becomes non-finite (called eagerly; under ``jit`` see ``is_finite``).
-        jaxwave.StorageError: If storage fails: a full disk, an altered file, ...
+    {raises}
 
     Example:
         >>> import jax.numpy as jnp, jaxwave
@@ -463,59 +259,41 @@ def elastic(
         92 (2002); moment tensors: K. Aki and P. G. Richards, Quantitative Seismology (2002), chapter 3; multi-axial
         PML: K. C. Meza-Fajardo and A. S. Papageorgiou, Bull. Seism. Soc. Am. 98 (2008).
     """
-    out = run(describe(Elastic(), **by_name(locals())))
-    fields = [out.wavefields.get(name) for name in ElasticState._fields[:9]]
-    records = [out.records.get(kind) for kind in Elastic().receiver_kinds(3)]
-    return ElasticResult(*fields, *out.memory.values(), out.last_sources, out.is_finite, out.info, *records)
+    equation = Elastic(lamb, mu, buoyancy)
+    out = run(describe(to_call("elastic", ElasticOptions, equation, grid_spacing, dt, options)))
+    return ElasticResult(*_parts(out, ElasticState._fields[:9], ("psi", "phi")), *_records(out, equation))
 
 
-def by_name(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with those in the mappings ``sources`` and ``receivers`` under names of their own."""
-    flat = dict(arguments)
-    sources, receivers = (validate.mapping(name, flat.pop(name, None)) for name in ("sources", "receivers"))
-    given = {f"receiver_locations_{kind}": x for kind, x in receivers.items()}
-    for kind, pair in sources.items():
-        amplitudes, locations = validate.pair(f"sources[{kind!r}]", pair)
-        given |= {f"source_amplitudes_{kind}": amplitudes, f"source_locations_{kind}": locations}
-    for name, x in given.items():
-        validate.once(name, flat.get(name))
-        flat[name] = x
-    return flat
+def _parts(out: Result, wavefields: Sequence[str], memory: Sequence[str]) -> list[Any]:
+    """What all results begin with, in the order of their fields; None for wavefields that there are not."""
+    state = out.state
+    fields = [state.wavefields.get(name) for name in wavefields]
+    return [*fields, *(state.memory[name] for name in memory), state.last_sources, out.is_finite, out.info]
 
 
-class Outcome(NamedTuple):
-    """What any run returns: wavefields and memory variables by name, records by kind of receiver."""
-
-    wavefields: dict[str, jax.Array]
-    memory: dict[str, tuple[jax.Array, ...]]
-    last_sources: LastSources | None
-    is_finite: jax.Array
-    info: RunInfo
-    records: dict[str, jax.Array]
+def _records(out: Result, equation: Equation) -> list[Any]:
+    """The records of all kinds that there are in 3-D, None for those that there are not."""
+    return [out.records.get(kind) for kind in equation.receiver_kinds(3)]
 
 
-def run(problem: Problem) -> Outcome:
-    """Runs a checked call."""
-    setup, info = problem.setup, problem.info
-    inputs, weights = run_inputs(setup, problem.arrays, info.max_vel, info.pml_freq)
-    data, x = propagate(inputs, problem.plan)
-    records, wavefields, memory, is_finite = finish(setup, inputs.operands["receivers"], weights, data, x)
-    if validate.surely_false(is_finite):
-        raise FloatingPointError(
-            f"the wavefield became non-finite within {setup.nt} steps of dt={setup.dt:g} s "
-            f"({setup.step_ratio} sub-steps each, max_vel={info.max_vel:g}); check the source amplitudes and initial "
-            "wavefields for values near the end of the floating-point range, and max_vel against the model"
-        )
-    # A compiled function returns mappings in alphabetical order.
-    wavefields = {name: wavefields[name] for name in setup.equation.wavefield_offsets(setup.grid.ndim)}
-    memory = {name: memory[name] for name in setup.equation.memory_names}
-    return Outcome(wavefields, memory, _last_sources(problem), is_finite, info, records)
+PROPAGATORS: dict[str, tuple[Any, Equation, type]] = {
+    "scalar": (scalar, Scalar(), ScalarOptions),
+    "acoustic": (acoustic, Acoustic(), AcousticOptions),
+    "elastic": (elastic, Elastic(), ElasticOptions),
+}
+"""Each propagator by name, with its equation and its options."""
 
 
-def _last_sources(problem: Problem) -> LastSources | None:
-    """What a run with sub-steps leaves of its sources to the run that goes on."""
-    setup, arrays = problem.setup, problem.arrays
-    if setup.step_ratio == 1:
-        return None
-    samples = last_samples(setup, arrays["amplitudes"], arrays["before"])
-    return LastSources(samples, setup.step_ratio, min((setup.n_before or 0) + setup.nt, substeps.REACH))
+def call_of(propagator: str, *models_spacing_and_dt: Any, **arguments: Any) -> Call:
+    """The call that the arguments of a propagator, by name, describe.
+
+    Raises:
+        TypeError, ValueError: If there is no such propagator, or argument.
+    """
+    if propagator not in PROPAGATORS:
+        raise ValueError(f"`propagator`={propagator!r} is unknown; use {', '.join(map(repr, PROPAGATORS))}")
+    function, equation, options = PROPAGATORS[propagator]
+    given = dict(inspect.signature(function).bind(*models_spacing_and_dt, **arguments).arguments)
+    models = {name: given.pop(name) for name in equation.models}
+    spacing, dt = given.pop("grid_spacing"), given.pop("dt")
+    return to_call(propagator, options, dataclasses.replace(equation, **models), spacing, dt, given)

@@ -80,6 +80,45 @@ class LastSources:
     n_samples: int
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["wavefields", "memory", "last_sources"], meta_fields=[]
+)
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Everything a run needs to go on exactly: pass it as ``state``.
+
+    Attributes:
+        wavefields: By name [shot, *region with layers], with one value more along the axes of their offset.
+        memory: Memory variables of the absorbing layers, by group.
+        last_sources: With sub-steps a :class:`LastSources`, None without.
+    """
+
+    wavefields: dict[str, jax.Array]
+    memory: dict[str, tuple[jax.Array, ...]]
+    last_sources: LastSources | None = None
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["records", "state", "is_finite", "info"], meta_fields=[]
+)
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Result of :func:`jaxwave.simulate`: a pytree.
+
+    Attributes:
+        records: By kind of receiver [shot, receiver, nt]; [shot, 0, nt] of kinds that were not asked for.
+        state: The final state, to continue from.
+        is_finite: Whether the final wavefields hold no NaN and no infinity. Look at it under ``jit``; called eagerly,
+            a simulation raises instead.
+        info: Static facts about the run.
+    """
+
+    records: dict[str, jax.Array]
+    state: State
+    is_finite: jax.Array
+    info: RunInfo
+
+
 class WaveState(NamedTuple):
     """Everything a run needs to go on exactly: pass it as ``initial_state``.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxwave import grid, validate
+from jaxwave.embedding import Arrays
 from jaxwave.equations.base import Equation
 from jaxwave.notices import DispersionWarning, SilentReceiverWarning, UnitWarning, warn
 from jaxwave.survey import Region, ignored
@@ -31,26 +32,27 @@ def models(physics: Equation, given: Mapping[str, Any], ndim: int) -> None:
         physics.check_models(known, ndim)
 
 
-def places(
-    physics: Equation, ndim: int, arrays: Mapping[str, Any], region: Region, faces: Sequence[str | None]
-) -> None:
+def places(physics: Equation, ndim: int, arrays: Arrays, region: Region, faces: Sequence[str | None]) -> None:
     """Checks that known sources are where they have an effect, and says so of receivers.
 
     Receivers only warn: a line of them across topography, or the window of an interpolation near it, may well have some
     that record nothing.
     """
-    amplitudes, sources, receivers = (arrays[k] for k in ("amplitudes", "sources", "receivers"))
     for kind, (model, axes) in physics.source_needs(ndim).items():
-        if kind in sources:
-            validate.positive_around(kind, sources[kind], model, arrays["models"][model], axes, region, faces)
+        if kind in arrays.sources:
+            validate.positive_around(kind, arrays.sources[kind], model, arrays.models[model], axes, region, faces)
     matter = physics.matter
     if matter is None:
         return
-    for kind, x in sources.items():
-        silent = validate.silent_points(x, arrays["models"][matter], physics.point_offset(kind, ndim), region, faces)
-        validate.no_silent_sources(validate.named("source_locations", kind), x, silent, amplitudes[kind], matter)
-    for kind, x in receivers.items():
-        silent = validate.silent_points(x, arrays["models"][matter], physics.point_offset(kind, ndim), region, faces)
+
+    def silent_points(kind: str, x: Any) -> np.ndarray | None:
+        return validate.silent_points(x, arrays.models[matter], physics.point_offset(kind, ndim), region, faces)
+
+    for kind, x in arrays.sources.items():
+        name, amplitudes = validate.named("source_locations", kind), arrays.amplitudes[kind]
+        validate.no_silent_sources(name, x, silent_points(kind, x), amplitudes, matter)
+    for kind, x in arrays.receivers.items():
+        silent = silent_points(kind, x)
         if silent is not None and silent.any():
             words = validate.where_silent(validate.named("receiver_locations", kind), x, silent, matter)
             warn(SilentReceiverWarning, f"{words}, so it records zeros; {validate.SILENT_REMEDY}")
@@ -67,11 +69,9 @@ def units(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) 
         )
 
 
-def dispersion(
-    physics: Equation, arrays: Mapping[str, Any], dt: float, spacing: Sequence[float], accuracy: int
-) -> None:
+def dispersion(physics: Equation, arrays: Arrays, dt: float, spacing: Sequence[float], accuracy: int) -> None:
     """Says so where the grid does not carry what the sources send, if both are known."""
-    amplitudes, locations, values = (_known(arrays[k]) for k in ("amplitudes", "sources", "models"))
+    amplitudes, locations, values = map(_known, (arrays.amplitudes, arrays.sources, arrays.models))
     if not amplitudes or locations is None or values is None:
         return
     freq = grid.wavelet_frequency(

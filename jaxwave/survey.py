@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 
 IGNORE_LOCATION = -(2**31)
 """A location to skip: set every coordinate of a source or receiver to it. The source injects nothing, and the receiver
@@ -70,7 +70,7 @@ def survey_region(
     return Region(tuple(start), tuple(stop))
 
 
-def place(locations: jax.Array | np.ndarray, start: np.ndarray, grid: Grid, dtype) -> Points:
+def place(locations: jax.Array | np.ndarray, start: np.ndarray, grid: PaddedGrid, dtype) -> Points:
     """Model locations [shot, point, axis] as cells of the padded grid of a region that begins at cell ``start``.
 
     NumPy arrays stay with NumPy: a compiler would evaluate them again, slowly, where they are constants of a program.
@@ -81,11 +81,11 @@ def place(locations: jax.Array | np.ndarray, start: np.ndarray, grid: Grid, dtyp
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def _place_traced(locations: jax.Array, start: jax.Array, grid: Grid, dtype: np.dtype) -> Points:
+def _place_traced(locations: jax.Array, start: jax.Array, grid: PaddedGrid, dtype: np.dtype) -> Points:
     return _place(locations, start, grid, dtype, jnp)
 
 
-def _place(locations: Any, start: Any, grid: Grid, dtype: np.dtype, xp: Any) -> Points:
+def _place(locations: Any, start: Any, grid: PaddedGrid, dtype: np.dtype, xp: Any) -> Points:
     skip = ignored(locations)
     local = locations - start.astype(locations.dtype)[None, None, :]
     inside = ((local >= 0) & (local < np.asarray(grid.shape, locations.dtype)[None, None, :])).all(axis=-1)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import inspect
 
 import jax
 import numpy as np
@@ -227,11 +226,3 @@ def inner(a, b):
 
 def norm(a):
     return inner(a, a) ** 0.5
-
-
-def defaults(case):
-    """All arguments of the propagator by name, with their defaults."""
-    parameters = inspect.signature(getattr(jaxwave, case.name)).parameters.values()
-    return {
-        p.name: p.default for p in parameters if p.default is not p.empty and p.name not in ("sources", "receivers")
-    }

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxwave import compiler_options
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.cli import demo, main, report
 from jaxwave.inversion import l2_misfit
 from jaxwave.storage.registry import REGISTRY
@@ -57,7 +57,7 @@ def test_the_footprint_is_what_storage_holds():
     REGISTRY.clear()
     jax.block_until_ready(misfit_program(**storage)(initial))
     assert REGISTRY.stats().ram_bytes == pytest.approx(size.stored, rel=0.01)  # blocks are rounded up to 64 bytes
-    assert size.raw == 4 * 4 * np.prod(Grid(demo.SHAPE, (10.0,) * 3, 4, demo.PML_WIDTH).padded) * demo.NT * 2
+    assert size.raw == 4 * 4 * np.prod(PaddedGrid(demo.SHAPE, (10.0,) * 3, 4, demo.PML_WIDTH).padded) * demo.NT * 2
 
 
 @pytest.mark.optimised

@@ -15,7 +15,7 @@ from test_elastic_physics import ALPHA, BETA, RHO, homogeneous
 from test_structure import compiled, cpu_only, loop_lines, size_of
 
 import jaxwave
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.equations.derivative import Derivative
 from jaxwave.equations.staggered import components, tensor
 
@@ -122,7 +122,7 @@ def test_equal_normal_components_are_an_explosion(ndim):
 @pytest.mark.parametrize("closures", [(None, None), ("pinned", "loose"), ("periodic", "periodic")])
 def test_rows_of_a_derivative_are_those_of_its_matrix(accuracy, half_a_cell, closures):
     """Applied to the identity it gives the entries that receivers take their weights from, at faces too."""
-    grid = Grid((3, 21), (5.0, 7.0), accuracy, (2, 3, 0, 0))
+    grid = PaddedGrid((3, 21), (5.0, 7.0), accuracy, (2, 3, 0, 0))
     d = Derivative(grid, 1, half_a_cell, closures)
     n, held = grid.padded[1], np.zeros(grid.padded[1])
     held[d.back.cells.start : d.back.cells.stop] = 1

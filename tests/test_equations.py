@@ -13,11 +13,12 @@ from helpers import bitwise_equal, largest
 from jax import lax
 
 import jaxwave
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.embedding import run_inputs
 from jaxwave.engine import RunInputs
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.problem import describe
+from jaxwave.propagators import call_of
 from jaxwave.rules import propagate, run_p
 from jaxwave.storage import HostStorage, Reverse
 
@@ -63,9 +64,9 @@ few_planar = pytest.mark.parametrize(
 def discrete(case):
     """The plan of a case and what the loop is given: coefficients, constants, amplitudes and first state."""
     given, (sources, receivers) = inputs(case), contract.locations(case)
-    bound = {**contract.defaults(case), **case.settings, **sources, **receivers, **given}
+    arguments = {**case.settings, **sources, **receivers, **given, "grid_spacing": case.spacing, "dt": case.dt}
     with contract.expect_substeps(case):
-        problem = describe(case.physics, **bound, grid_spacing=case.spacing, dt=case.dt)
+        problem = describe(call_of(case.name, **arguments))
     info = problem.info
     m, operands, _, amplitudes, x = run_inputs(problem.setup, problem.arrays, info.max_vel, info.pml_freq)[0]
     return problem.plan, m, operands, amplitudes, x
@@ -347,7 +348,7 @@ def test_memory_estimate_counts_the_terms():
         *models, case.spacing, case.dt, propagator="elastic", storage_mode="cpu", **given, **case.settings
     )
     # Two arrays for lamb and mu, one for mu between the cells, two for the buoyancy.
-    cells = np.prod(case.physics.on(Grid(case.shape, case.spacing, case.accuracy, case.widths)).grid.padded)
+    cells = np.prod(case.physics.on(PaddedGrid(case.shape, case.spacing, case.accuracy, case.widths)).grid.padded)
     assert found.history == found.host == 5 * case.nt * case.n_shots * cells * 8
     with pytest.raises(ValueError, match="`propagator`='tidal' is unknown; use 'scalar'"):
         contract.jaxwave.estimate_memory(*models, 5.0, 1e-3, propagator="tidal")

@@ -2,7 +2,6 @@
 
 import functools
 
-import contract
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,7 @@ from helpers import FREQ, amplitudes, dense, largest, layered, wavelet
 from jax import lax
 
 import jaxwave
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.embedding import run_inputs
 from jaxwave.equations import points
 from jaxwave.equations.derivative import Derivative
@@ -20,6 +19,7 @@ from jaxwave.equations.leapfrog import scheme_of
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.equations.staggered import components, tensor
 from jaxwave.problem import describe
+from jaxwave.propagators import call_of
 from jaxwave.stencils import STAGGERED
 
 ORDERS = (2, 4, 6, 8)
@@ -30,7 +30,7 @@ REFLECTING = [("odd", "even"), ("even", "odd"), ("pinned", "loose"), ("loose", "
 
 def both_ways(accuracy, pair, n, spacing=1.0):
     """N [cell, point], G [point, cell] and w [point] of an axis."""
-    grid, r = Grid((n,), (spacing,), accuracy, (0, 0)), accuracy // 2
+    grid, r = PaddedGrid((n,), (spacing,), accuracy, (0, 0)), accuracy // 2
     cells, between = slice(r, r + n), slice(r - 1, r + n)
     to_cells, to_points = (Derivative(grid, 0, half, pair) for half in (False, True))
     return dense(to_cells)[cells, between], dense(to_points)[between, cells], to_cells.weights[between]
@@ -50,7 +50,7 @@ def test_the_two_derivatives_are_negative_transposes_in_the_energy(accuracy, pai
 @pytest.mark.parametrize("pair", REFLECTING)
 def test_compiled_derivatives_are_the_matrices(accuracy, pair):
     n, h, rng = 2 * accuracy + 3, 2.5, np.random.default_rng(0)
-    grid, layers = Grid((3, n), (1.0, h), accuracy, (0,) * 4), (((),) * 2,) * 2
+    grid, layers = PaddedGrid((3, n), (1.0, h), accuracy, (0,) * 4), (((),) * 2,) * 2
     for half in (False, True):
         d = Derivative(grid, 1, half, pair)
         for matrix, function, seen in ((dense(d), d.apply, d.back), (-dense(d).T, d.transpose, d)):
@@ -215,9 +215,7 @@ def test_a_periodic_model_has_no_first_cell(name, accuracy):
 def settled(name, models, spacing, dt, **settings):
     """The equation of a call without sources, its operands and coefficients."""
     given = dict(zip(EQUATIONS[name].models, models, strict=True))
-    settings = {"nt": 1, **settings}
-    bound = {**contract.defaults(contract.Case(name, len(spacing))), **settings, **given}
-    problem = describe(EQUATIONS[name], **bound, grid_spacing=spacing, dt=dt)
+    problem = describe(call_of(name, **given, **{"nt": 1, **settings}, grid_spacing=spacing, dt=dt))
     equation, info = problem.plan.equation, problem.info
     m, operands, _, _, x = run_inputs(problem.setup, problem.arrays, info.max_vel, info.pml_freq)[0]
     nothing = (None,) * len(equation.coefficients_of_terms)

@@ -12,10 +12,11 @@ from jax import lax
 from test_structure import compiled, cpu_only, large_copies, staggered_problem
 
 import jaxwave
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.leapfrog import layout
 from jaxwave.problem import describe
+from jaxwave.propagators import call_of
 
 BETA, RHO = 1500.0, 2000.0
 
@@ -38,7 +39,7 @@ def damping(n, widths, spacing, offset, max_vel):
 def test_every_axis_is_stretched_in_every_layer(faces):
     """Of a field that stays as it is (w = 0) a derivative ends divided by each s = 1 + sigma / alpha, exactly."""
     ndim, p, dt, max_vel = len(faces) // 2, 0.3, 1e-3, 2500.0
-    grid = Grid((6, 7, 5)[:ndim], (5.0, 6.0, 7.0)[:ndim], 4, faces, None, p)
+    grid = PaddedGrid((6, 7, 5)[:ndim], (5.0, 6.0, 7.0)[:ndim], 4, faces, None, p)
     equation = Elastic().on(grid)
     profiles = equation.profiles(dt, max_vel, FREQ, np.dtype(float))
     x, steps = jnp.asarray(np.random.default_rng(0).standard_normal((1, *grid.padded))), 4000
@@ -65,10 +66,10 @@ def test_every_axis_is_stretched_in_every_layer(faces):
 def test_zero_is_the_plain_layer():
     case = Case("elastic", 2)
     given = {**contract.inputs(case), **contract.locations(case)[0], **contract.locations(case)[1]}
-    given = {**contract.defaults(case), **case.settings, **given, "grid_spacing": case.spacing, "dt": case.dt}
+    given = {**case.settings, **given, "grid_spacing": case.spacing, "dt": case.dt}
     del given["initial_state"]
     plain, zero, some = (
-        describe(case.physics, **{**given, "initial_state": None, **options})
+        describe(call_of(case.name, **given, **options))
         for options in ({}, {"mpml_fraction": 0.0}, {"mpml_fraction": 0.1})
     )
     assert plain.plan == zero.plan != some.plan

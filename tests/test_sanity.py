@@ -13,7 +13,7 @@ import pytest
 
 import jaxwave
 from jaxwave import validate
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.equations.acoustic import Acoustic
 from jaxwave.equations.elastic import Elastic
 from jaxwave.grid import wavelet_frequency
@@ -94,8 +94,8 @@ def test_silent_places_are_those_where_an_injection_is_nothing(equation, faces):
     where = np.random.default_rng(0).integers(0, 2, (1, *shape)) * np.ones((1, *shape))
     where[:, 3] = 1
     given = {"v": 1500 * where, "rho": 1e3 * where, "lamb": where, "mu": where, "buoyancy": where}
-    grid = Grid(shape, (5.0, 5.0), 2, (width,) * 4, (faces,) * 4)
-    eq, cells = equation(grid), np.array(list(itertools.product(*map(range, shape))))[None]
+    grid = PaddedGrid(shape, (5.0, 5.0), 2, (width,) * 4, (faces,) * 4)
+    eq, cells = equation().on(grid), np.array(list(itertools.product(*map(range, shape))))[None]
     points = place(cells, np.zeros(2, np.int32), grid, np.float64).cells
 
     @jax.jit
@@ -104,9 +104,9 @@ def test_silent_places_are_those_where_an_injection_is_nothing(equation, faces):
         m = eq.coefficients(padded, 1e-3)
         return {kind: eq.source_scale(m, kind, points, 1e-3) for kind in ("p", "y", "x")}
 
-    region, names = Region((0, 0), shape), {name: given[name] for name in equation.models}
+    region, names = Region((0, 0), shape), {name: given[name] for name in eq.models}
     for kind, scale in scales(names).items():
-        silent = validate.silent_points(cells, given[equation.matter], eq.point_offset(kind, 2), region, (faces,) * 4)
+        silent = validate.silent_points(cells, given[eq.matter], eq.point_offset(kind, 2), region, (faces,) * 4)
         assert np.array_equal(silent, np.broadcast_to(scale, silent.shape) == 0) and silent.any()
 
 

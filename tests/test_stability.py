@@ -13,9 +13,10 @@ from jax import lax
 
 import jaxwave
 from jaxwave import boundary
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.equations import stability
 from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.base import Operands
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.grid import COURANT_NUMBER, cfl_time_step, critical_courant_number
@@ -75,7 +76,7 @@ def stepper(equation, models, dt, max_vel):
     """A step without sources, and the coefficients."""
     m = equation.coefficients({name: x[None] for name, x in models.items()}, dt)
     profiles = equation.profiles(dt, max_vel, 25.0, np.dtype(float))
-    operands = {"sources": {}, "receivers": {}, "profiles": profiles}
+    operands = Operands({}, {}, profiles)
     nothing = (None,) * len(equation.coefficients_of_terms)
 
     def step(x):
@@ -143,7 +144,7 @@ MANY = [
 def test_no_frequency_is_above_the_bound_which_is_sharp(name, shape, accuracy, faces):
     ndim = len(shape)
     spacing, kinds = SPACING[:ndim], kinds_of(faces, ndim)
-    equation = EQUATIONS[name].on(Grid(shape, spacing, accuracy, (0,) * 2 * ndim, kinds))
+    equation = EQUATIONS[name].on(PaddedGrid(shape, spacing, accuracy, (0,) * 2 * ndim, kinds))
     for seed, which in enumerate(MEDIA):
         models = medium(name, shape, *which, seed=seed)
         frequency = largest_frequency(equation, models)
@@ -162,7 +163,7 @@ def test_the_scalar_equation_needs_no_more_than_its_largest_speed(accuracy, ndim
     shape, spacing = {1: (24,), 2: (8, 9), 3: (5, 4, 6)}[ndim], SPACING[:ndim]
     room = [tuple(max(n, accuracy) for n in shape), shape][ndim == 3 and accuracy > 4]
     for faces in ("mixed",) if room != shape else ("mixed", None) if ndim < 3 else (None,):
-        equation = EQUATIONS["scalar"].on(Grid(room, spacing, accuracy, (0,) * 2 * ndim, kinds_of(faces, ndim)))
+        equation = EQUATIONS["scalar"].on(PaddedGrid(room, spacing, accuracy, (0,) * 2 * ndim, kinds_of(faces, ndim)))
         for which in ((1, "any"), (100, "any"), (1e4, "two")):
             models = medium("scalar", room, *which)
             limit = critical_courant_number(accuracy) / COURANT_NUMBER * cfl_time_step(models["v"].max(), spacing)
@@ -178,7 +179,7 @@ def test_layers_continue_the_edge(name):
     kinds = ("pml", "pml", "rigid", "pml")
     wide = [(width, width), (0, width)]
     explicit = {key: np.pad(x, wide, mode="edge") for key, x in models.items()}
-    grid = Grid(explicit[next(iter(models))].shape, SPACING[:2], accuracy, (0,) * 4, (None, None, "rigid", None))
+    grid = PaddedGrid(explicit[next(iter(models))].shape, SPACING[:2], accuracy, (0,) * 4, (None, None, "rigid", None))
     ratio = np.sqrt(bound(name, models, SPACING[:2], accuracy, kinds))
     ratio /= largest_frequency(EQUATIONS[name].on(grid), explicit)
     assert 1 <= ratio < 1.05
@@ -330,7 +331,7 @@ def test_long_runs_at_the_bound_are_stable_and_above_it_grow(name, shape, accura
     # Layers only in acoustic media: in elastic ones they make some guided waves grow at any time step.
     ndim, widths = len(shape), [4 * (kind == "pml") for kind in kinds]
     spacing = SPACING[:ndim]
-    equation = EQUATIONS[name].on(Grid(shape, spacing, accuracy, tuple(widths), kinds))
+    equation = EQUATIONS[name].on(PaddedGrid(shape, spacing, accuracy, tuple(widths), kinds))
     inner = medium(name, shape, *which, seed=7)
     limit = 2 / np.sqrt(bound(name, inner, spacing, accuracy, kinds))
     models = {key: np.pad(x, boundary.pairs(widths), mode="edge") for key, x in inner.items()}

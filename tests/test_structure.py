@@ -14,7 +14,7 @@ import pytest
 
 import jaxwave
 from jaxwave import dispatch
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.storage import Reverse
 from jaxwave.storage.registry import REGISTRY, Registry
 
@@ -372,7 +372,7 @@ def device_bytes(shape, **storage):
 @pytest.mark.parametrize("shape", [(120, 130), (30, 32, 34)])
 def test_device_memory_is_the_stored_terms_and_little_more(shape):
     """At most 30 % more than the history, state and work space included."""
-    padded = math.prod(Grid(shape, (5.0,) * len(shape), 4, (8,) * 2 * len(shape)).padded)
+    padded = math.prod(PaddedGrid(shape, (5.0,) * len(shape), 4, (8,) * 2 * len(shape)).padded)
     assert device_bytes(shape) <= 1.3 * 300 * 4 * padded
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxwave
-from jaxwave import IGNORE_LOCATION, propagators
+from jaxwave import IGNORE_LOCATION, simulation
 from jaxwave.storage import HostStorage
 from jaxwave.storage.errors import StoragePathError
 
@@ -43,7 +43,7 @@ def nothing_runs(monkeypatch):
     def run(*_):
         raise AssertionError("the propagator ran")
 
-    monkeypatch.setattr(propagators, "propagate", run)
+    monkeypatch.setattr(simulation, "propagate", run)
 
 
 def test_the_arguments_that_the_others_are_changed_from_are_good():

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.notices import SubstepWarning
 from jaxwave.results import RunInfo
 from jaxwave.storage.codecs import CODECS, Raw, stored_bytes
@@ -97,7 +97,7 @@ class Footprint:
 
 def footprint(info: RunInfo, spacing: float, n_shots: int, nt: int, accuracy: int, storage: str) -> Footprint:
     """What a gradient of a run of the scalar equation stores: one float32 field for each step of the loop."""
-    grid = Grid(info.region.shape, (spacing,) * len(info.region.shape), accuracy, info.pml_width, info.boundary)
+    grid = PaddedGrid(info.region.shape, (spacing,) * len(info.region.shape), accuracy, info.pml_width, info.boundary)
     field, entries = (n_shots, *grid.padded), loop_steps(nt, info.step_ratio, goes_on=False)
     raw, stored = (entries * stored_bytes(codec, field, jnp.float32) for codec in (Raw(), info.storage.codec))
     return Footprint(raw, stored, PLACES[storage])

@@ -11,8 +11,8 @@ is g(x[t]) alone, and the linearised (Born) run adds dm g at the same place. ``c
 them multiply each term; all terms have one shape.
 
 Sources and receivers of several kinds follow each other along the last axis of s and d, in the order of
-``operands["sources"]`` and ``operands["receivers"]``, which map the kinds that there are to cells of the padded grid.
-``operands["profiles"]`` is what ``profiles`` returned.
+``operands.sources`` and ``operands.receivers``, which map the kinds that there are to cells of the padded grid.
+``operands.profiles`` is what ``profiles`` returned.
 
 The adjoint state may be scaled as suits the equation; only the equation knows how.
 """
@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxwave.boundary import Grid, Memory
+from jaxwave.boundary import Memory, PaddedGrid
 from jaxwave.equations import points
 
 Model = ArrayLike | None
@@ -37,8 +37,15 @@ Model = ArrayLike | None
 Coefficients = tuple[jax.Array, ...]
 Partial = tuple[jax.Array | None, ...]
 """One array for each coefficient or term, None for those that are not wanted."""
-Operands = Mapping[str, Any]
 Cells = tuple[jax.Array, ...]
+
+
+class Operands(NamedTuple):
+    """Constants of a run: the cells of sources and receivers by kind, and what ``profiles`` returned."""
+
+    sources: Mapping[str, Cells]
+    receivers: Mapping[str, Cells]
+    profiles: Any
 
 
 class State(NamedTuple):
@@ -78,11 +85,11 @@ class Equation:
         derived_terms: Terms that are the sum of others, by number: one is not kept where all of those are, and is then
             None among the terms that are handed back.
         matter: The model that is 0 in vacuum, where nothing moves; None if there is no vacuum.
-        plain_face: What a face without a layer is where nothing is asked for: a kind (see ``Grid.kinds``).
+        plain_face: What a face without a layer is where nothing is asked for: a kind (see ``PaddedGrid.kinds``).
         reversible: Whether :meth:`reverse_step` takes a step back.
     """
 
-    grid: Grid = dataclasses.field(default=None, kw_only=True, repr=False)
+    grid: PaddedGrid = dataclasses.field(default=None, kw_only=True, repr=False)
 
     dimensions: ClassVar[tuple[int, ...]] = (1, 2, 3)
     memory_names: ClassVar[tuple[str, ...]] = ()
@@ -105,7 +112,7 @@ class Equation:
         """The models by name, and what their values must be."""
         return {f.name: f.metadata["values"] for f in dataclasses.fields(self) if "values" in f.metadata}
 
-    def on(self, grid: Grid | None) -> Self:
+    def on(self, grid: PaddedGrid | None) -> Self:
         """The discrete equation on a grid; on None, what of it is the same on all grids."""
         return dataclasses.replace(self, grid=grid, **dict.fromkeys(self.models))
 
@@ -159,7 +166,7 @@ class Equation:
         kinds: Sequence[str | None] | None = None, enough: float = 0.0,
     ) -> float:  # fmt: skip
         """The speed that the time step must be made for, of models whose values are known and faces of these kinds
-        (see ``Grid.kinds``): the largest, or more where that would allow an unstable step. If it is less than
+        (see ``PaddedGrid.kinds``): the largest, or more where that would allow an unstable step. If it is less than
         ``enough``, any number between them will do. Default: the largest.
         """
         return self.fastest(values)
@@ -237,7 +244,7 @@ class Equation:
         """
         nothing = (None,) * len(self.coefficients_of_terms)
         field = self.unpack(w)[0][0]
-        n_sources = sum(cells[0].shape[1] for cells in operands["sources"].values())
+        n_sources = sum(cells[0].shape[1] for cells in operands.sources.values())
         totals = [total for total, _ in images]
 
         def linear(x, s, dms):

@@ -25,7 +25,7 @@ import numpy as np
 from jax import lax
 
 from jaxwave import boundary, stencils
-from jaxwave.boundary import Grid, Memory, Range
+from jaxwave.boundary import Memory, PaddedGrid, Range
 from jaxwave.equations import closures, points, ring
 from jaxwave.equations.closures import Closure, Patch
 
@@ -53,7 +53,7 @@ class Layer:
 class Derivative:
     """Derivative along ``axis``, to points between cells (``half``) or to cells; ``closures`` at its two faces."""
 
-    grid: Grid
+    grid: PaddedGrid
     axis: int
     half: bool
     closures: tuple[Closure, Closure] = (None, None)
@@ -328,7 +328,7 @@ def over(x, y):
     return points.divide(jnp.asarray(x), jnp.asarray(y))
 
 
-def all_profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype, share: float = 1.0):
+def all_profiles(grid: PaddedGrid, dt: float, max_vel: float, pml_freq: float, dtype, share: float = 1.0):
     """Profiles of both derivatives along every axis, ``[axis][half]``, for a share of the layers' damping."""
     return tuple(
         tuple(Derivative(grid, axis, half).profiles(dt, max_vel, pml_freq, dtype, share) for half in (False, True))

@@ -273,7 +273,7 @@ class LeapfrogEquation(Equation):
 
         def total(keys: list[Key], fields):
             given = [fields[k.field] for k in keys], [memory[k] for k in keys]
-            found, after = applied(s.operators(keys), *given, operands["profiles"], stage.one)
+            found, after = applied(s.operators(keys), *given, operands.profiles, stage.one)
             memory.update(zip(keys, after, strict=True))
             return found
 
@@ -353,7 +353,7 @@ class LeapfrogEquation(Equation):
                          for total, (_, terms) in zip(gradients, images, strict=True)]  # fmt: skip
             recorded |= self._injected(m, operands, fields, number)
             if number == 0:
-                into = {kind: s.scheme.sources[kind].fields for kind in operands["sources"]}
+                into = {kind: s.scheme.sources[kind].fields for kind in operands.sources}
                 found = [_sum(recorded[kind, f] for f in into[kind]) for kind in into]
                 one, ds = points.after(one, points.join(found, w.fields[0]), gradients)
             e = {g: self._cotangent(m, fields, g, number, one) for g in s.scheme.of_stage(number) if s.scheme.own(g)}
@@ -383,7 +383,7 @@ class LeapfrogEquation(Equation):
                 mine = [k for k in keys if k.field == field and s.scheme.terms[k.term].weight == weight]
                 if mine:
                     given = [e[k.term] for k in mine], [memory[k] for k in mine]
-                    g, held = transposed(s.operators(mine), *given, operands["profiles"], one)
+                    g, held = transposed(s.operators(mine), *given, operands.profiles, one)
                     memory.update(zip(mine, held, strict=True))
                     after[field] = self._moved(m, field, after.get(field, fields[field]), -weight, g)
             for g in e:
@@ -417,7 +417,7 @@ class LeapfrogEquation(Equation):
         s = layout(self)
         return {
             (kind, f): self._at(points.divide, m, f, points.get(fields[f], cells), cells)
-            for kind, cells in operands["sources"].items()
+            for kind, cells in operands.sources.items()
             for f in s.scheme.sources[kind].fields
             if f in s.scheme.stages[number]
         }
@@ -445,7 +445,7 @@ class LeapfrogEquation(Equation):
         s = layout(self)
         return tuple(
             tuple(weighted(x, s.scheme.terms[k.term].weight)
-                  for x in getattr(s.derivatives[k], method)(held, operands["profiles"]))
+                  for x in getattr(s.derivatives[k], method)(held, operands.profiles))
             for k, held in self._by_key(memory).items()
         )  # fmt: skip
 
@@ -474,7 +474,7 @@ class LeapfrogEquation(Equation):
 
     def record(self, operands, x):
         fields, found = self.wavefields(x), []
-        for kind, cells in operands["receivers"].items():
+        for kind, cells in operands.receivers.items():
             term = layout(self).scheme.receivers[kind]
             plain = [points.get(fields[f], cells) for axis, f in term.parts if axis is None]
             parts = [_times(term.weight, _sum(plain))] if plain else []
@@ -490,8 +490,8 @@ class LeapfrogEquation(Equation):
             values = self._at(lambda x, c: c * x, m, f, values, cells)
             fields[f] = points.add(fields[f], cells, values)
 
-        for kind, values in points.split(data, operands["receivers"]).items():
-            cells, term = operands["receivers"][kind], layout(self).scheme.receivers[kind]
+        for kind, values in points.split(data, operands.receivers).items():
+            cells, term = operands.receivers[kind], layout(self).scheme.receivers[kind]
             for axis, f in term.parts:
                 if axis is None:
                     add(f, cells, _times(term.weight, values))

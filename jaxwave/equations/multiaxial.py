@@ -34,7 +34,7 @@ from typing import NamedTuple
 import jax
 
 from jaxwave import stencils
-from jaxwave.boundary import Grid, Memory
+from jaxwave.boundary import Memory, PaddedGrid
 from jaxwave.equations import ring
 from jaxwave.equations.derivative import Derivative, Layer, all_profiles, over
 
@@ -57,7 +57,7 @@ class MultiAxial:
     offset: tuple[int, ...]
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> PaddedGrid:
         return self.derivative.grid
 
     @property
@@ -154,7 +154,7 @@ def damped(derivative: Derivative, offset: tuple[int, ...]) -> Derivative | Mult
     return MultiAxial(derivative, offset) if derivative.grid.mpml_fraction else derivative
 
 
-def profiles(grid: Grid, dt: float, max_vel: float, pml_freq: float, dtype) -> Profiles | tuple:
+def profiles(grid: PaddedGrid, dt: float, max_vel: float, pml_freq: float, dtype) -> Profiles | tuple:
     """Profiles for what :func:`damped` makes."""
     given = grid, dt, max_vel, pml_freq, dtype
     along = all_profiles(*given)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import jax
 from jax import lax
 
-from jaxwave.boundary import Grid, Range
+from jaxwave.boundary import PaddedGrid, Range
 
 Place = tuple[int, Range]
 """Where a slab is: an axis and cells of it."""
@@ -21,13 +21,13 @@ Box = tuple[Range, ...]
 """Cells of the padded grid."""
 
 
-def box(grid: Grid, place: Place) -> Box:
+def box(grid: PaddedGrid, place: Place) -> Box:
     """All cells of a slab."""
     axis, cells = place
     return tuple(cells if a == axis else Range(0, n) for a, n in enumerate(grid.padded))
 
 
-def boxes(grid: Grid, places: Sequence[Place]) -> list[Box]:
+def boxes(grid: PaddedGrid, places: Sequence[Place]) -> list[Box]:
     """Cells of each slab that no earlier one has, for slabs at the faces of the padded grid."""
     left, found = [Range(0, n) for n in grid.padded], []
     for axis, cells in places:
@@ -40,12 +40,12 @@ def boxes(grid: Grid, places: Sequence[Place]) -> list[Box]:
     return found
 
 
-def _inside(grid: Grid, axis: int, cells: Range) -> int:
+def _inside(grid: PaddedGrid, axis: int, cells: Range) -> int:
     """How many of these cells are not beyond a face."""
     return min(cells.stop, grid.halo + grid.interior[axis]) - max(cells.start, grid.halo)
 
 
-def gather(grid: Grid, places: Sequence[Place], slabs: Sequence[jax.Array]) -> list[jax.Array]:
+def gather(grid: PaddedGrid, places: Sequence[Place], slabs: Sequence[jax.Array]) -> list[jax.Array]:
     """The sum of slabs [shot, *cells], a part for each box."""
     found = []
     for cells in boxes(grid, places):

@@ -175,7 +175,7 @@ class Scalar(Equation):
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
         (c,) = m
-        one, profiles, slabs = points.one(c, self.grid.halo), operands["profiles"], self.grid.slabs
+        one, profiles, slabs = points.one(c, self.grid.halo), operands.profiles, self.grid.slabs
         u, u_previous, psi, zeta = x
         psi = tuple(
             (p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.layer), s, s.layer, s.extent)) / one
@@ -194,12 +194,12 @@ class Scalar(Equation):
         u_next = 2 * u - u_previous + c * g
         for (dc,), (stored,) in scatter:
             u_next = u_next + dc * stored
-        for cells in operands["sources"].values():
+        for cells in operands.sources.values():
             u_next = points.add(u_next, cells, amplitudes)
         return ScalarState(u_next, u, psi, zeta), (g if keep[0] else None,)
 
     def record(self, operands, x):
-        return points.join([points.get(x.u, cells) for cells in operands["receivers"].values()], x.u)
+        return points.join([points.get(x.u, cells) for cells in operands.receivers.values()], x.u)
 
     # ---- backwards in time ----
 
@@ -223,7 +223,7 @@ class Scalar(Equation):
         u_previous = 2 * u - u_next + c * g
         for (dc,), (stored,) in scatter:
             u_previous = u_previous + dc * stored
-        for cells in operands["sources"].values():
+        for cells in operands.sources.values():
             u_previous = points.add(u_previous, cells, amplitudes)
         return [u, u_previous], (g if keep[0] else None,)
 
@@ -234,7 +234,7 @@ class Scalar(Equation):
         ds = self._adjoint_record(m, operands, w)
         gradients = [(total + w.mu * g,) for (total,), (g,) in images]
         one, ds = points.after(points.one(c, self.grid.halo), ds, gradients)
-        profiles, slabs = operands["profiles"], self.grid.slabs
+        profiles, slabs = operands.profiles, self.grid.slabs
         mu, mu_next, z, p = w
         z = tuple(
             (q["b_extent"] * y + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size)) / one
@@ -259,21 +259,19 @@ class Scalar(Equation):
 
     def adjoint_inject(self, m, operands, w, data):
         mu = w.mu
-        for cells in operands["receivers"].values():
+        for cells in operands.receivers.values():
             mu = points.add(mu, cells, points.at(m[0], cells) * data)
         return w._replace(mu=mu)
 
     def _adjoint_record(self, m, operands, w):
-        found = [
-            points.divide(points.get(w.mu, cells), points.at(m[0], cells)) for cells in operands["sources"].values()
-        ]
+        found = [points.divide(points.get(w.mu, cells), points.at(m[0], cells)) for cells in operands.sources.values()]
         return points.join(found, w.mu)
 
     def adjoint_start(self, m, operands, cotangent):
         (c,) = m
         u, u_previous, psi, zeta = cotangent
         z, p = [], []
-        for q, cot_psi, cot_zeta, s in zip(operands["profiles"], psi, zeta, self.grid.slabs, strict=True):
+        for q, cot_psi, cot_zeta, s in zip(operands.profiles, psi, zeta, self.grid.slabs, strict=True):
             ratio = points.divide(q["a_extent"], q["b_extent"])
             z.append(ratio * self._pad(cot_zeta, s, s.reach, s.extent))
             p.append(-ratio * cot_psi)
@@ -282,7 +280,7 @@ class Scalar(Equation):
     def adjoint_finish(self, m, operands, w):
         (c,) = m
         psi, zeta = [], []
-        for q, z, p, s in zip(operands["profiles"], w.z, w.p, self.grid.slabs, strict=True):
+        for q, z, p, s in zip(operands.profiles, w.z, w.p, self.grid.slabs, strict=True):
             ratio = points.divide(q["b_extent"], q["a_extent"])
             full = ratio * z
             zeta.append(stencils.cells(full, s.axis + 1, s.reach.start - s.extent.start, s.reach.size))

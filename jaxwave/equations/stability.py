@@ -45,7 +45,7 @@ from typing import Protocol
 import numpy as np
 
 from jaxwave import boundary, stencils
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.equations import closures, staggered
 from jaxwave.equations.closures import Closure
 from jaxwave.equations.derivative import Derivative
@@ -80,7 +80,7 @@ def limiting_speed(
         stiffness, rho: As it needs them, [model, *cells]; rho is 0 in vacuum, and stiffness too.
         fastest: The largest speed of waves.
         spacing, accuracy: Of the differences.
-        kinds: Of the faces (see ``Grid.kinds``); None where absorbing layers are on all sides.
+        kinds: Of the faces (see ``PaddedGrid.kinds``); None where absorbing layers are on all sides.
         enough: A speed that need not be undercut: the search ends when the bound is not above it.
     """
     share = COURANT_NUMBER / critical_courant_number(accuracy, staggered=True)
@@ -242,7 +242,7 @@ class Medium:
     Attributes:
         stiffness: As the operator needs them, [*cells].
         rho: Density, 0 in vacuum.
-        kinds: Of the faces, a pair for each axis (see ``Grid.kinds``).
+        kinds: Of the faces, a pair for each axis (see ``PaddedGrid.kinds``).
         accuracy, spacing: Of the differences.
         units: Of stiffness and rho, for numbers near one.
     """
@@ -401,7 +401,7 @@ def _difference(accuracy: int, spacing: float, ends: tuple[Closure, Closure], ki
 def _blocks(accuracy, spacing, ends, kinds, half: bool, n: int, mine: range, across: int):
     """Blocks of these rows; what the other end of a periodic axis adds is one of its own."""
     before, after = (accuracy if kind == "pml" else 0 for kind in kinds)
-    d = Derivative(Grid((before + n + after,), (spacing,), accuracy, (0, 0)), 0, half, ends)
+    d = Derivative(PaddedGrid((before + n + after,), (spacing,), accuracy, (0, 0)), 0, half, ends)
     rows, columns, weights = d.entries()
     total = d.grid.padded[0]
     places, which = np.unique(rows * total + columns, return_inverse=True)

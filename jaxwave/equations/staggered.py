@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave.boundary import Grid
+from jaxwave.boundary import PaddedGrid
 from jaxwave.equations import points, ring
 from jaxwave.equations.derivative import Derivative
 
@@ -36,7 +36,7 @@ class Stage(NamedTuple):
     @classmethod
     def of(cls, one, operands, amplitudes, scatter, keep, back: bool = False) -> Stage:
         """The stage of a step with these arguments."""
-        sources = operands["sources"]
+        sources = operands.sources
         return cls(one, scatter, keep, sources, points.split(amplitudes, sources), back)
 
     def add(self, field, x):
@@ -95,7 +95,7 @@ def buoyancy_between(rho, axis: int, ends=(None, None)):
     return points.divide(2, low + high, xp)
 
 
-def buoyancies(grid: Grid, rho: jax.Array, dt: float) -> dict[str, jax.Array]:
+def buoyancies(grid: PaddedGrid, rho: jax.Array, dt: float) -> dict[str, jax.Array]:
     """Buoyancy times dt between the cells of each axis: "buoyancy_y", "buoyancy_x"."""
     return {
         f"buoyancy_{name}": dt * buoyancy_between(rho, axis, grid.ends[axis])

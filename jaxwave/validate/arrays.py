@@ -241,7 +241,18 @@ def model_shots(models: Mapping[str, Any], ndim: int, n_shots: int) -> None:
             raise ValueError(f"`{name}` must have at least one cell along each axis; got shape {x.shape}")
 
 
-def state(initial_state: Any, parts: Sequence[str]) -> None:
+def state(given: Any, groups: Sequence[str]) -> None:
+    """Checks that a state has the memory variables of an equation, whose groups have these names."""
+    if not all(hasattr(given, part) for part in ("wavefields", "memory", "last_sources")):
+        raise TypeError(f"`state` must be the state of an earlier result, `result.state`; got {type(given).__name__}")
+    if set(given.memory) != set(groups):
+        raise ValueError(
+            f"`state` is of another equation: its memory variables are {', '.join(given.memory) or 'none'}, those of "
+            f"this one {', '.join(groups) or 'none'}"
+        )
+
+
+def old_state(initial_state: Any, parts: Sequence[str]) -> None:
     """Checks that ``initial_state`` has the parts of a state."""
     if not all(hasattr(initial_state, part) for part in parts):
         raise TypeError(

@@ -139,6 +139,12 @@ def pair(name: str, x: Any) -> tuple[Any, Any]:
     return x[0], x[1]
 
 
+def instance(name: str, x: Any, kind: type, example: str) -> None:
+    """Checks that ``x`` is one of a class."""
+    if not isinstance(x, kind):
+        raise TypeError(f"`{name}` must be a jaxwave.{kind.__name__}, e.g. {example}; got {x!r:.80}")
+
+
 def named(name: str, kind: str) -> str:
     """The name of an argument that exists once for each kind of source or receiver."""
     return f"{name}_{kind}" if kind else name
