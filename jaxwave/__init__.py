@@ -2,7 +2,15 @@
 
 from jaxwave import grid, inversion, io, resample, storage, wavelets
 from jaxwave.call import Boundary, Callbacks, Grid
-from jaxwave.derivatives import BornResult, gauss_newton_product, hessian_product, scalar_born
+from jaxwave.derivatives import (
+    BornResult,
+    acoustic_born,
+    born,
+    elastic_born,
+    gauss_newton_product,
+    hessian_product,
+    scalar_born,
+)
 from jaxwave.dispatch import compiler_options
 from jaxwave.equations.acoustic import Acoustic
 from jaxwave.equations.base import Equation
@@ -83,8 +91,11 @@ __all__ = [
     "UnitWarning",
     "WaveState",
     "acoustic",
+    "acoustic_born",
+    "born",
     "compiler_options",
     "elastic",
+    "elastic_born",
     "estimate_memory",
     "gauss_newton_product",
     "grid",

@@ -6,50 +6,105 @@ own derivatives do (:mod:`jaxwave.rules`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Unpack
 
 import jax
 from jax.typing import ArrayLike
 
 from jaxwave import validate
-from jaxwave.equations.scalar import Scalar
-from jaxwave.propagators import scalar
-from jaxwave.results import ScalarResult, WaveState
+from jaxwave.call import Call, Grid
+from jaxwave.equations.base import Equation
+from jaxwave.options import AcousticOptions, ElasticOptions, ScalarOptions
+from jaxwave.problem import describe
+from jaxwave.propagators import acoustic, call_of, elastic, scalar
+from jaxwave.results import Result, State
+from jaxwave.simulation import simulate
 
 
 class BornResult(NamedTuple):
-    """Result of :func:`scalar_born`: a pytree, with the scattered record last.
+    """Result of a linearised run: a pytree, with the scattered records last.
 
     Attributes:
         background: Result of the run in the unperturbed model.
         scattered: Final state of the scattered field.
-        receiver_amplitudes: Record of the scattered field [shot, receiver, nt].
+        receiver_amplitudes: Records of the scattered field [shot, receiver, nt]: of :func:`scalar_born` an array, else
+            a mapping by kind of receiver.
     """
 
-    background: ScalarResult
-    scattered: WaveState
-    receiver_amplitudes: jax.Array
+    background: Any
+    scattered: Any
+    receiver_amplitudes: Any
 
 
-def scalar_born(v: ArrayLike, dv: ArrayLike, grid_spacing: Any, dt: float, **arguments: Any) -> BornResult:
-    """Background and scattered field of a model ``v`` with a perturbation ``dv``, to first order: Born modelling.
+def born(equation: Equation, perturbation: Equation, grid: Grid, dt: float, **arguments: Any) -> BornResult:
+    """Background and scattered field of an equation whose models are perturbed, to first order: Born modelling.
+
+    The scattered field is the derivative of the field along ``perturbation``, exactly that of the discrete scheme:
+    layers and sub-steps included. It is linear in the perturbation, and its reverse-mode derivative with respect to it
+    is migration.
+
+    Costs the background run, which stores its history as ``storage`` says, and a run of the scattered field, which
+    reads it. For many perturbations of one model use ``jax.linearize`` of :func:`jaxwave.simulate`, which propagates
+    the background once.
+
+    Args:
+        equation: The equation with its models.
+        perturbation: The same equation with perturbations in place of the models; None where there is none.
+        grid, dt, arguments: As for :func:`jaxwave.simulate`.
+
+    Returns:
+        A :class:`BornResult`: the :class:`jaxwave.Result` of the background, the scattered :class:`jaxwave.State` and
+        the scattered records by kind of receiver.
+
+    Raises:
+        TypeError, ValueError: As :func:`jaxwave.simulate`, if a perturbation does not have the shape and dtype of its
+            model, and if ``storage`` is "none".
+
+    Example:
+        >>> import jax.numpy as jnp, jaxwave
+        >>> v, rho = jnp.full((30, 40), 1500.0), jnp.full((30, 40), 1000.0)
+        >>> out = jaxwave.born(
+        ...     jaxwave.Acoustic(v, rho), jaxwave.Acoustic(None, jnp.zeros_like(rho).at[20, 20].set(10.0)),
+        ...     jaxwave.Grid(5.0), 1e-3, receivers={"p": [[[2, 10], [2, 30]]]},
+        ...     sources={"p": (jaxwave.wavelets.ricker(25.0, 200, 1e-3, 0.05).reshape(1, 1, -1), [[[2, 20]]])},
+        ... )
+        >>> out.receiver_amplitudes["p"].shape, out.background.records["p"].shape
+        ((1, 2, 200), (1, 2, 200))
+
+    Reference:
+        A. Tarantola, "Inversion of seismic reflection data in the acoustic approximation", Geophysics 49 (1984).
+    """
+    validate.instance("equation", equation, Equation, "jaxwave.Scalar(v)")
+    if type(perturbation) is not type(equation):
+        raise TypeError(
+            f"`perturbation` must be a {type(equation).__name__}, as `equation` is; got {type(perturbation).__name__}"
+        )
+    names = {name: f"perturbation.{name}" for name in equation.models}
+    arguments["max_vel"] = _max_vel(Call(equation, grid, dt, **arguments))
+
+    def run(models: dict[str, jax.Array]) -> tuple[tuple[State, dict[str, jax.Array]], Result]:
+        out = simulate(dataclasses.replace(equation, **models), grid, dt, **arguments)
+        return (out.state, out.records), out
+
+    return _born(run, *({name: getattr(e, name) for name in names} for e in (equation, perturbation)), names)
+
+
+def scalar_born(
+    v: ArrayLike, dv: ArrayLike, grid_spacing: Any, dt: float, **options: Unpack[ScalarOptions]
+) -> BornResult:
+    """Background and scattered field of a model ``v`` with a perturbation ``dv``: :func:`born` of the scalar equation.
 
     ::
 
         laplacian(u) - u_tt / v^2 = f,        laplacian(w) - w_tt / v^2 = -2 dv u_tt / v^3
 
-    ``w`` is the derivative of ``u`` along ``dv``, exactly that of the discrete scheme: layers, sub-steps and resampling
-    included. It is linear in ``dv``, and its reverse-mode derivative with respect to ``dv`` is migration.
-
-    Costs the background run, which stores its history as ``storage_mode`` says (4 bytes a cell and step), and a run of
-    the scattered field, which reads it. For many perturbations of one model use ``jax.linearize`` of
-    :func:`jaxwave.scalar`, which propagates the background once.
-
     Args:
         v: Speed [*cells] or [shot, *cells], in m/s.
         dv: Its perturbation, of the same shape and dtype, in m/s.
-        grid_spacing, dt, arguments: As for :func:`jaxwave.scalar`.
+        grid_spacing, dt, options: As for :func:`jaxwave.scalar`.
 
     Returns:
         A :class:`BornResult`; its last element is the scattered record [shot, receiver, nt].
@@ -68,26 +123,102 @@ def scalar_born(v: ArrayLike, dv: ArrayLike, grid_spacing: Any, dt: float, **arg
         ... )
         >>> out.receiver_amplitudes.shape, out.background.receiver_amplitudes.shape
         ((1, 2, 200), (1, 2, 200))
-
-    Reference:
-        A. Tarantola, "Inversion of seismic reflection data in the acoustic approximation", Geophysics 49 (1984).
     """
-    v, dv = validate.real_array("v", v), validate.real_array("dv", dv)
-    validate.same_dtype(v=v, dv=dv)
-    if v.shape != dv.shape:
-        raise ValueError(f"`dv` must have the shape of `v`; got {dv.shape} for {v.shape}")
-    arguments["max_vel"] = validate.speed({"v": v}, Scalar().models, arguments.get("max_vel"), _fastest)[0]
+    options["max_vel"] = _max_vel(call_of("scalar", v, grid_spacing, dt, **options))
 
-    def run(v: jax.Array) -> tuple[tuple[WaveState, jax.Array], ScalarResult]:
-        out = scalar(v, grid_spacing, dt, **arguments)
+    def run(models: dict[str, jax.Array]) -> Any:
+        out = scalar(**models, grid_spacing=grid_spacing, dt=dt, **options)
         return (out.state, out.receiver_amplitudes), out
 
-    _, (scattered, record), background = jax.jvp(run, (v,), (dv,), has_aux=True)
-    return BornResult(background, scattered, record)
+    return _born(run, {"v": v}, {"v": dv}, {"v": "dv"})
 
 
-def _fastest(values, _) -> float:
-    return Scalar().fastest(values)
+def acoustic_born(
+    v: ArrayLike, rho: ArrayLike, dv: ArrayLike | None, drho: ArrayLike | None, grid_spacing: Any, dt: float,
+    **options: Unpack[AcousticOptions],
+) -> BornResult:  # fmt: skip
+    """:func:`born` of the acoustic equation, with the arguments of :func:`jaxwave.acoustic`.
+
+    Args:
+        v, rho: The models.
+        dv, drho: Their perturbations, of the same shape and dtype; None where there is none.
+        grid_spacing, dt, options: As for :func:`jaxwave.acoustic`.
+
+    Returns:
+        A :class:`BornResult`.
+
+    Raises:
+        TypeError, ValueError: As :func:`born`.
+    """
+    return _by_kind(acoustic, {"v": v, "rho": rho}, (dv, drho), grid_spacing, dt, options)
+
+
+def elastic_born(
+    lamb: ArrayLike, mu: ArrayLike, buoyancy: ArrayLike, dlamb: ArrayLike | None, dmu: ArrayLike | None,
+    dbuoyancy: ArrayLike | None, grid_spacing: Any, dt: float, **options: Unpack[ElasticOptions],
+) -> BornResult:  # fmt: skip
+    """:func:`born` of the elastic equation, with the arguments of :func:`jaxwave.elastic`.
+
+    Args:
+        lamb, mu, buoyancy: The models.
+        dlamb, dmu, dbuoyancy: Their perturbations, of the same shape and dtype; None where there is none.
+        grid_spacing, dt, options: As for :func:`jaxwave.elastic`.
+
+    Returns:
+        A :class:`BornResult`.
+
+    Raises:
+        TypeError, ValueError: As :func:`born`.
+    """
+    models = {"lamb": lamb, "mu": mu, "buoyancy": buoyancy}
+    return _by_kind(elastic, models, (dlamb, dmu, dbuoyancy), grid_spacing, dt, options)
+
+
+def _by_kind(
+    propagator: Callable[..., Any], models: dict[str, Any], perturbations: Sequence[Any], grid_spacing: Any, dt: float,
+    options: Mapping[str, Any],
+) -> BornResult:  # fmt: skip
+    """A linearised run of a propagator whose result has records of several kinds."""
+    name, call = "receiver_amplitudes_", call_of(propagator.__name__, *models.values(), grid_spacing, dt, **options)
+    options = {**options, "max_vel": _max_vel(call)}
+
+    def run(models: dict[str, jax.Array]) -> Any:
+        out = propagator(**models, grid_spacing=grid_spacing, dt=dt, **options)
+        records = {field.removeprefix(name): x for field, x in out._asdict().items() if field.startswith(name)}
+        return (out.state, {kind: x for kind, x in records.items() if x is not None}), out
+
+    names = {model: f"d{model}" for model in models}
+    return _born(run, models, dict(zip(models, perturbations, strict=True)), names)
+
+
+def _max_vel(call: Call) -> float | None:
+    """The speed that the time step is made for: known here, but not where a derivative traces the models."""
+    if call.max_vel is not None:
+        return call.max_vel
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come again when it runs
+        return describe(call).info.max_vel
+
+
+def _born(
+    run: Callable[[dict[str, jax.Array]], Any], models: dict[str, Any], along: dict[str, Any], names: dict[str, str]
+) -> BornResult:
+    """The derivative of ``run(models) -> ((state, records), result)`` along perturbations, called ``names``."""
+    models = {name: validate.real_array(name, x) for name, x in models.items()}
+    given = {name: validate.real_array(names[name], x) for name, x in along.items() if x is not None}
+    if not given:
+        raise ValueError(f"no model is perturbed: give one of {', '.join(f'`{name}`' for name in names.values())}")
+    for name, x in given.items():
+        validate.same_dtype(**{name: models[name], names[name]: x})
+        if x.shape != models[name].shape:
+            raise ValueError(f"`{names[name]}` must have the shape of `{name}`; got {x.shape} for {models[name].shape}")
+
+    def of_perturbed(perturbed: dict[str, jax.Array]) -> Any:
+        return run({**models, **perturbed})
+
+    of_given = {name: models[name] for name in given}
+    _, (scattered, records), background = jax.jvp(of_perturbed, (of_given,), (given,), has_aux=True)
+    return BornResult(background, scattered, records)
 
 
 def hessian_product(misfit: Callable[[Any], jax.Array], v: Any, dv: Any) -> Any:

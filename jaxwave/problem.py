@@ -69,7 +69,7 @@ def describe(call: Call) -> Problem:
     fraction = validate.fraction("mpml_fraction", given.mpml_fraction)
     equation = physics.on(PaddedGrid(region.shape, spacing, accuracy, widths, kinds, fraction))
     n_before, before = _before(call.state, step_ratio, arrays.amplitudes)
-    pml_freq = _pml_freq(given.pml_freq, arrays.amplitudes, arrays.sources, dt)
+    pml_freq = _pml_freq(given.pml_freq, arrays.amplitudes, arrays.sources, dt, layers=any(widths))
     _tell_substeps(step_ratio, dt, max_vel, spacing)
     sanity.units(step_ratio, dt, max_vel, spacing)
     sanity.dispersion(physics, arrays, dt, spacing, accuracy)
@@ -217,7 +217,7 @@ def _region(call: Call, shape: tuple[int, ...], arrays: Arrays, widths, kinds) -
     return survey_region(shape, values, pads)
 
 
-def _pml_freq(pml_freq, amplitudes, places, dt: float) -> float:
+def _pml_freq(pml_freq, amplitudes, places, dt: float, layers: bool) -> float:
     if pml_freq is not None:
         return validate.positive("pml_freq", pml_freq)
     fallback = 0.1 / dt
@@ -225,6 +225,8 @@ def _pml_freq(pml_freq, amplitudes, places, dt: float) -> float:
         return fallback
     known = [(validate.concrete(amplitudes[kind]), validate.concrete(places[kind])) for kind in amplitudes]
     if any(values is None or where is None for values, where in known):
+        if not layers:
+            return fallback
         warn(
             PmlFrequencyWarning,
             f"`pml_freq` is not given, and the sources that it would be found from are traced; using {fallback:g} Hz "
@@ -233,7 +235,7 @@ def _pml_freq(pml_freq, amplitudes, places, dt: float) -> float:
         return fallback
     used = [np.where(ignored(where)[..., None], 0, values) for values, where in known]
     found = grid.peak_frequency(used, dt, default=0.0)
-    if found == 0 and any(x.shape[-1] > 1 and x.any() for x in used):
+    if found == 0 and layers and any(x.shape[-1] > 1 and x.any() for x in used):
         warn(
             PmlFrequencyWarning,
             f"`pml_freq` is not given, and the spectrum of the sources is largest at 0 Hz; using {fallback:g} Hz (a "

@@ -89,8 +89,7 @@ def acoustic(
     perfectly matched layers around the model. Differentiable with respect to ``v``, ``rho``, the source amplitudes and
     the initial wavefields, in reverse and forward mode; exact for the discrete scheme.
 
-    Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, x in 1-D. What is not said here is
-    as for :func:`scalar`.
+    Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, x in 1-D.
 
     A model gradient stores one array of the padded grid per step for ``v`` alone, and one more for each axis when it is
     taken for ``rho``.
@@ -161,7 +160,7 @@ def elastic(
     dt: float,
     **options: Unpack[ElasticOptions],
 ) -> ElasticResult:
-    """Propagates waves by the isotropic elastic equation, particle velocity and stress, in 2-D or 3-D:
+    """Propagates waves by the isotropic elastic equation, particle velocity and stress:
 
     ::
 
@@ -175,8 +174,8 @@ def elastic(
     around the model. Differentiable with respect to the models, the source amplitudes and the initial wavefields, in
     reverse and forward mode; exact for the discrete scheme.
 
-    Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, which is plane strain. What is not
-    said here is as for :func:`scalar`.
+    Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, which is plane strain; x in 1-D,
+    which is a plane P wave.
 
     Sources are forces and moment tensors. A moment tensor M(t) (N m; in 2-D per metre of the third axis) that acts in a
     cell is the source q_ij = dM_ij/dt / (volume of the cell). Receivers record velocities, the pressure and the strain
@@ -188,8 +187,8 @@ def elastic(
     (in 3-D 3) for ``buoyancy``, and no others.
 
     Args:
-        lamb: Lame's first parameter [*cells] (Pa), or one model per shot [shot, *cells], in 2 or 3 dimensions. Float32
-            or float64.
+        lamb: Lame's first parameter [*cells] (Pa), or one model per shot [shot, *cells], in 1, 2 or 3 dimensions.
+            Float32 or float64.
         mu: Lame's second parameter, the shear modulus (Pa), the same; 0 in a fluid. Between four cells it is their
             harmonic mean. ``lamb + mu``, in 3-D ``3 lamb + 2 mu``, must be positive: vs < vp, in 3-D vs < 0.866 vp.
         buoyancy: 1 / density (m^3/kg), the same. Between two cells the density is their mean. Cells whose ``lamb``,

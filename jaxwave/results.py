@@ -244,13 +244,13 @@ class ElasticState(NamedTuple):
     """
 
     vz_0: jax.Array | None
-    vy_0: jax.Array
+    vy_0: jax.Array | None
     vx_0: jax.Array
     sigmazz_0: jax.Array | None
     sigmayz_0: jax.Array | None
     sigmaxz_0: jax.Array | None
-    sigmayy_0: jax.Array
-    sigmaxy_0: jax.Array
+    sigmayy_0: jax.Array | None
+    sigmaxy_0: jax.Array | None
     sigmaxx_0: jax.Array
     psi: tuple[jax.Array, ...]
     phi: tuple[jax.Array, ...]
@@ -281,13 +281,13 @@ class ElasticResult(NamedTuple):
     """
 
     vz_0: jax.Array | None
-    vy_0: jax.Array
+    vy_0: jax.Array | None
     vx_0: jax.Array
     sigmazz_0: jax.Array | None
     sigmayz_0: jax.Array | None
     sigmaxz_0: jax.Array | None
-    sigmayy_0: jax.Array
-    sigmaxy_0: jax.Array
+    sigmayy_0: jax.Array | None
+    sigmaxy_0: jax.Array | None
     sigmaxx_0: jax.Array
     psi: tuple[jax.Array, ...]
     phi: tuple[jax.Array, ...]
@@ -296,7 +296,7 @@ class ElasticResult(NamedTuple):
     info: RunInfo
     receiver_amplitudes_p: jax.Array
     receiver_amplitudes_z: jax.Array | None
-    receiver_amplitudes_y: jax.Array
+    receiver_amplitudes_y: jax.Array | None
     receiver_amplitudes_x: jax.Array
     receiver_amplitudes_zz: jax.Array | None
     receiver_amplitudes_yz: jax.Array | None

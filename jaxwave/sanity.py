@@ -79,7 +79,7 @@ def dispersion(physics: Equation, arrays: Arrays, dt: float, spacing: Sequence[f
     )
     if freq is None:
         return
-    speed = physics.smallest_speed(values)
+    speed = physics.smallest_speed(values, len(spacing))
     cells = grid.points_per_wavelength(speed, freq, spacing)
     if cells >= LEAST_CELLS:
         return

@@ -75,7 +75,7 @@ class Acoustic(LeapfrogEquation):
         return {"bulk_modulus": dt * rho * models["v"] ** 2, **buoyancies(self.grid, rho, dt)}
 
     @staticmethod
-    def smallest_speed(values) -> float:
+    def smallest_speed(values, ndim) -> float:
         return float(np.where(values["rho"] > 0, values["v"], np.inf).min())
 
     @staticmethod

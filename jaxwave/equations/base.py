@@ -155,7 +155,7 @@ class Equation:
         """The largest speed of waves in models whose values are known."""
         raise NotImplementedError
 
-    def smallest_speed(self, values: Mapping[str, np.ndarray]) -> float:
+    def smallest_speed(self, values: Mapping[str, np.ndarray], ndim: int) -> float:
         """The smallest speed of waves, of models whose values are known: what warns of a coarse grid. Default: the
         largest, so that only grids warn which are too coarse everywhere.
         """

@@ -168,7 +168,7 @@ class Derivative:
             The cells [shot, point * entry] of these values, the entries of a point one after the other, and their
             weights [shot, point, entry].
         """
-        columns, weights = _table(self)
+        columns, weights = table(self)
         row = cells[self.axis]
         near = [jnp.repeat(c, columns.shape[1], axis=1) for c in cells]
         near[self.axis] = jnp.asarray(columns, row.dtype)[row].reshape(row.shape[0], -1)
@@ -308,7 +308,7 @@ def transposed(derivatives, fields, memories, profiles, one) -> tuple[jax.Array,
 
 
 @functools.lru_cache(maxsize=64)
-def _table(derivative: Derivative) -> tuple[np.ndarray, np.ndarray]:
+def table(derivative: Derivative) -> tuple[np.ndarray, np.ndarray]:
     """Columns and weights of a derivative's rows [padded cell, entry]: equally many each, with zeros at their end."""
     n = derivative.grid.padded[derivative.axis]
     rows, columns, weights = derivative.entries()

@@ -79,7 +79,6 @@ class Elastic(LeapfrogEquation):
     mu: Model = model("not negative")
     buoyancy: Model = model("not negative")
 
-    dimensions = (2, 3)
     plain_face = "free"
     matter = "buoyancy"
 
@@ -138,7 +137,12 @@ class Elastic(LeapfrogEquation):
 
     @staticmethod
     def check_models(values, ndim) -> None:
-        """Checks that every strain takes energy: that of plane strain in 2-D, that of all three axes in 3-D."""
+        """Checks that every strain takes energy: that of plane strain in 2-D, that of all three axes in 3-D.
+
+        In 1-D there are P waves alone, whose modulus is checked with their speed.
+        """
+        if ndim == 1:
+            return
         lamb, mu, b = np.broadcast_arrays(*(values[name] for name in ("lamb", "mu", "buoyancy")))
         bulk = lamb + mu if ndim == 2 else 3 * lamb + 2 * mu
         bad = (b > 0) & ~(bulk > 0)
@@ -154,10 +158,11 @@ class Elastic(LeapfrogEquation):
             )
 
     @staticmethod
-    def smallest_speed(values) -> float:
-        """That of S waves in solids and of P waves in fluids."""
+    def smallest_speed(values, ndim) -> float:
+        """That of S waves in solids and of P waves in fluids and in 1-D."""
         lamb, mu, b = (values[name] for name in ("lamb", "mu", "buoyancy"))
-        return float(np.sqrt(np.where(b > 0, np.where(mu > 0, mu, lamb) * b, np.inf).min()))
+        modulus = lamb + 2 * mu if ndim == 1 else np.where(mu > 0, mu, lamb)
+        return float(np.sqrt(np.where(b > 0, modulus * b, np.inf).min()))
 
     @staticmethod
     def fastest(values) -> float:

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxwave.boundary import Memory
-from jaxwave.equations import closures, multiaxial, points, staggered
+from jaxwave.equations import closures, multiaxial, points, scheme_bound, staggered
 from jaxwave.equations.base import Equation, State
 from jaxwave.equations.derivative import Derivative, applied, transposed
 from jaxwave.equations.multiaxial import MultiAxial
@@ -152,6 +152,9 @@ class LeapfrogEquation(Equation):
             for side, closure in enumerate(self.closures_of(axis, name))
             if closure in ("even", "loose") or (closure == "periodic" and side == 0)
         )
+
+    def largest_speed(self, values, spacing, accuracy, kinds=None, enough=0.0) -> float:
+        return scheme_bound.largest_speed(self, values, spacing, accuracy, kinds, enough)
 
     def coefficients(self, models, dt):
         scheme, given = layout(self).scheme, self.moduli(models, dt)

@@ -85,7 +85,7 @@ class Scalar(Equation):
         return float(values["v"].max())
 
     @staticmethod
-    def smallest_speed(values) -> float:
+    def smallest_speed(values, ndim) -> float:
         return float(values["v"].min())
 
     def coefficients(self, models, dt):

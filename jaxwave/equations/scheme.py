@@ -119,6 +119,10 @@ class Scheme:
     def derivatives(self, term: str) -> tuple[Part, ...]:
         return tuple(part for part in self.terms[term].parts if part[0] is not None)
 
+    def all_derivatives(self, term: str) -> tuple[Part, ...]:
+        """Those of a term and of the terms that it is the sum of."""
+        return self.derivatives(term) + sum((self.derivatives(part) for part in self.terms[term].of), ())
+
     def undifferentiated(self, term: str) -> tuple[str, ...]:
         """The fields that are in a term as they are."""
         return tuple(field for axis, field in self.terms[term].parts if axis is None)

@@ -83,18 +83,27 @@ def limiting_speed(
         kinds: Of the faces (see ``PaddedGrid.kinds``); None where absorbing layers are on all sides.
         enough: A speed that need not be undercut: the search ends when the bound is not above it.
     """
-    share = COURANT_NUMBER / critical_courant_number(accuracy, staggered=True)
-    of_one = (2 * sum(map(abs, stencils.STAGGERED[accuracy]))) ** 2 * sum(1 / h**2 for h in spacing)
+    of_one, share = of_homogeneous(spacing, accuracy)
     needed, enough = (of_one * (speed / share) ** 2 / (1 + ROUNDING) for speed in (fastest, enough))
     pairs, found = boundary.pairs(kinds or ("pml",) * 2 * len(spacing)), needed
     for k in range(max(map(len, (*stiffness, rho)))):
         one = Medium([x[k % len(x)] for x in stiffness], rho[k % len(rho)], pairs, accuracy, tuple(spacing))
         if one.rho.any():
             found = max(found, largest_eigenvalue(operator, one, needed, max(enough, found)))
-    return fastest if found <= needed else _rounded_up(share * math.sqrt(found * (1 + ROUNDING) / of_one))
+    return fastest if found <= needed else speed_of(found, of_one, share)
 
 
-def _rounded_up(x: float) -> float:
+def of_homogeneous(spacing: Sequence[float], accuracy: int) -> tuple[float, float]:
+    """The square of the largest frequency of a homogeneous medium of speed 1, and the share of the largest stable step
+    that is taken.
+    """
+    of_one = (2 * sum(map(abs, stencils.STAGGERED[accuracy]))) ** 2 * sum(1 / h**2 for h in spacing)
+    return of_one, COURANT_NUMBER / critical_courant_number(accuracy, staggered=True)
+
+
+def speed_of(found: float, of_one: float, share: float) -> float:
+    """The speed that a time step is chosen for with a largest frequency of this square, rounded up to four digits."""
+    x = share * math.sqrt(found * (1 + ROUNDING) / of_one)
     digit = 10.0 ** (math.floor(math.log10(x)) - 3)
     return float(f"{math.ceil(x / digit) * digit:.4g}")
 
@@ -161,11 +170,11 @@ def _of_ones(operator: type[Operator], shape, kinds, accuracy: int, spacing, cou
         medium = Medium(stiffness, np.ones(shape, np.float32), kinds, accuracy, spacing)
         one = operator(medium.part(tuple(map(range, medium.extended))))
         x = one.start()
-        found.append(max(float(_ratio(y, f).max()) for y, f in zip(one.apply(x), x, strict=True)))
+        found.append(max(float(ratio(y, f).max()) for y, f in zip(one.apply(x), x, strict=True)))
     return tuple(found)
 
 
-def _ratio(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+def ratio(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """y / x, and 0 where nothing moves."""
     return np.divide(y, x, out=np.zeros_like(y), where=x > 0)
 
@@ -214,10 +223,10 @@ def _product(operator: type[Operator], medium: Medium, x: Fields, tiles: Ranges)
         more = [o * (r.stop == n) for o, r, n in zip(offset, own, medium.extended, strict=True)]
         mine = _slices(own, more, seen)
         y, old = y[mine], old[mine]
-        ratio = _ratio(y, old)
+        ratios = ratio(y, old)
         for axis, places in reversed(list(enumerate(starts))):
-            ratio = np.maximum.reduceat(ratio, places, axis)
-        largest = np.maximum(largest, ratio)
+            ratios = np.maximum.reduceat(ratios, places, axis)
+        largest = np.maximum(largest, ratios)
         parts.append((number, _slices(own, more), y, old))
     return largest, parts
 
