@@ -2,6 +2,7 @@
 
 import gc
 import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -78,13 +79,25 @@ def registry():
     registry = Registry()
     yield registry
     registry.clear()
-    assert not [thread for thread in threading.enumerate() if thread.name == "jaxwave-disk"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("jaxwave-disk")]
 
 
 @pytest.fixture(params=["ram", "disk"])
 def make(request, tmp_path):
     """Makes the keeper of a history, in RAM or in a file."""
     return ram() if request.param == "ram" else disk(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The directory of an empty file system of 8 MiB, which cannot be unmounted while a file in it is open."""
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(tmp_path)]
+    try:
+        subprocess.run(mounted, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting is not permitted")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 @pytest.fixture(scope="session")

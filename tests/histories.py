@@ -1,5 +1,6 @@
 """Small histories in RAM and in files, with known content."""
 
+import shutil
 import time
 
 import numpy as np
@@ -57,3 +58,8 @@ def eventually(condition):
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
     return condition()
+
+
+def free(path):
+    """Bytes that are free on the file system of ``path``."""
+    return shutil.disk_usage(path).free

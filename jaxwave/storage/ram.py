@@ -218,9 +218,6 @@ class RamHistory:
             raise StorageError(f"chunk {i} of a stored wavefield was released while it was being read")
         return self._layout.unpack(i, block)
 
-    def park(self) -> None:
-        """Nothing to do: the memory is warm and waits for the next history."""
-
     def close(self) -> None:
         """Let go of the memory."""
         self._blocks = {}

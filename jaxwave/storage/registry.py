@@ -39,9 +39,6 @@ class History(Protocol):
 
     def write(self, i: int, leaves: Sequence[np.ndarray]) -> None: ...
     def read(self, i: int, step: int) -> list[np.ndarray]: ...
-    def park(self) -> None:
-        """It may be read again but probably will not: leave nothing behind if the process ends now."""
-
     def close(self) -> None: ...
 
 
@@ -206,10 +203,7 @@ class Registry:
         with self._lock:
             entry.readers = max(entry.readers - 1, 0)
             entry.was_read = True
-            parked = entry.state == "idle" and not entry.pins
             released = self._discard(self._dropped())
-        if parked:
-            entry.keeper.park()
         _close(released)
 
     def pin(self, owner: int) -> list[int]:
@@ -285,12 +279,6 @@ class Registry:
         with self._lock:
             entry = self._entries.get(number)
             return entry.owner if entry else self._released.get(number, 0)
-
-    def release(self, number: int) -> None:
-        """Release one history, whatever its state; nothing happens if that was done before."""
-        with self._lock:
-            released = [self._remove(number)] if number in self._entries else []
-        _close(released)
 
     def clear(self) -> None:
         """Release all histories and the memory that waits for reuse."""

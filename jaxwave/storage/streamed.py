@@ -122,14 +122,14 @@ class HostStorage(Streamed):
 
 @dataclasses.dataclass(frozen=True)
 class DiskStorage(Streamed):
-    """``storage_mode="disk"``: chunks are streamed to an HDF5 file in a temporary directory of its own under ``path``,
-    written behind and read ahead by a background thread.
+    """``storage_mode="disk"``: chunks are streamed to an HDF5 file in the directory ``path``, written behind and read
+    ahead by a background thread. The file has no name there and ends with the history or the process.
 
     Memory: every term of every stored step, in the file; a few chunks in RAM and on the device. Work: the transfers,
     which overlap with the propagation as far as the disk keeps up. Derivatives: all.
 
     Attributes:
-        path: Directory that holds the temporary one.
+        path: Directory on the disk that takes the file.
     """
 
     path: str = "."
