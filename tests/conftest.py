@@ -79,7 +79,7 @@ def registry():
     registry = Registry()
     yield registry
     registry.clear()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("jaxwave-disk")]
+    assert not [thread for thread in threading.enumerate() if thread.name == "jaxwave-disk"]
 
 
 @pytest.fixture(params=["ram", "disk"])

@@ -206,7 +206,7 @@ def test_release_frees_a_writer_that_waits(registry, tmp_path):
         slow.wait(PATIENCE)
         assert eventually(lambda: len(keeper._writing) == hdf5.QUEUE_LENGTH - 1)  # it has taken one out, and waits
         release = pool.submit(registry.clear)
-        assert eventually(lambda: keeper._thread._shutdown)
+        assert eventually(lambda: keeper._closed)
         go.set()
         with pytest.raises(StorageError, match="released"):
             run.result(PATIENCE)

@@ -108,8 +108,22 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
 try: save(path)
 except OSError as error: print(type(error).__name__, path in str(error), "File too large" in str(error))
-print(os.listdir(path), [t.name for t in threading.enumerate() if t.name.startswith("jaxwave-disk")])
+print(os.listdir(path), [t.name for t in threading.enumerate() if t.name == "jaxwave-disk"])
 """,
         tmp_path,
     )
     assert process.communicate() == ("StorageError True True\n[] []\n", "")
+
+
+def test_a_thread_goes_on_when_the_main_thread_has_ended(tmp_path):
+    process = start(
+        """
+def work():
+    threading.main_thread().join()
+    number = save(path)
+    print([int(REGISTRY.read(number, i, -1)[0][0, 0]) for i in (3, 2, 1, 0)], flush=True)
+threading.Thread(target=work).start()
+""",
+        tmp_path,
+    )
+    assert process.communicate() == ("[3, 2, 1, 0]\n", "")

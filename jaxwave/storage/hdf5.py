@@ -3,21 +3,23 @@
 A file without a name needs nobody to clean up: the system frees it when its last descriptor is closed, whatever ended
 the process.
 
-h5py lays the file out, one contiguous dataset for each leaf with the entries along the first axis, and is closed before
-the first chunk comes. The chunks then go by plain writes to the places that the datasets have in the file. Any HDF5
-program could read it all the same, but nothing waits for the lock under which h5py does all the work of a process, a
-full disk is an ordinary error, and neither closing nor a forked child writes anything.
+h5py makes the layout, one contiguous dataset for each leaf with the entries along the first axis. All is written by
+plain writes, the chunks to the places that the datasets have in the file. Any HDF5 program could read it all the same,
+but nothing waits for the lock under which h5py does all the work of a process, a full disk is an ordinary error, and
+neither closing nor a forked child writes anything.
 """
 
 from __future__ import annotations
 
+import os
+import queue
 import shutil
 import tempfile
 import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import BinaryIO
 
 import h5py
@@ -90,15 +92,19 @@ class Hdf5History:
             if self._layout.total_bytes > free:
                 raise StorageError(f"{self._what} are too large: {free} bytes are free there; {REMEDY}")
             self._offsets = _lay_out(self._file, self._layout)
-        except (OSError, RuntimeError) as error:  # h5py raises the latter when closing fails
+        except OSError as error:
             self._file.close()
             raise self._failure("creating", error) from error
         self.disk_bytes = self._layout.total_bytes
-        self._lock = threading.Lock()  # for what is read ahead
+        self._closed = False
+        self._lock = threading.Lock()  # for what is submitted and whether it may be
+        self._jobs: queue.SimpleQueue[tuple[Future, Callable, tuple] | None] = queue.SimpleQueue()
         self._checksums: dict[int, list[tuple[int, int]]] = {}
         self._writing: deque[Future] = deque()
         self._ahead: dict[int, Future] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="jaxwave-disk")
+        # An executor would refuse work when the main thread has ended, while other threads still run.
+        self._thread = threading.Thread(target=self._work, name="jaxwave-disk", daemon=True)
+        self._thread.start()
 
     def write(self, i: int, leaves: Sequence[np.ndarray]) -> None:
         """Copy chunk ``i`` and leave it to the thread; the arrays are XLA's and valid during the call only.
@@ -107,15 +113,16 @@ class Hdf5History:
         """
         self._layout.check(i, leaves)
         while len(self._writing) >= QUEUE_LENGTH or (self._writing and self._writing[0].done()):
-            self._result(self._writing.popleft())
+            self._writing.popleft().result()
         block = POOL.take(self._layout.block_bytes)
         self._layout.pack(i, leaves, block)
-        self._writing.append(self._submit(self._save, i, block))
+        with self._lock:
+            self._writing.append(self._submit(self._save, i, block))
 
     def read(self, i: int, step: int) -> list[np.ndarray]:
         """The leaves of chunk ``i``, and a head start for chunk ``i + step``."""
         for future in self._writing:
-            self._result(future)
+            future.result()
         following = i + step
         with self._lock:
             future = self._ahead.pop(i, None) or self._submit(self._load, i)
@@ -123,26 +130,37 @@ class Hdf5History:
                 self._ahead[following] = self._submit(self._load, following)
                 if len(self._ahead) > QUEUE_LENGTH:  # left by readers that never came back
                     del self._ahead[next(iter(self._ahead))]
-        return self._layout.unpack(i, self._result(future))
+        return self._layout.unpack(i, future.result())
 
     def close(self) -> None:
         """End the thread and with it the file. What waits to be written or read need not be done any more."""
-        self._thread.shutdown(cancel_futures=True)
+        with self._lock:
+            self._closed = True
+            self._ahead.clear()
+            self._jobs.put(None)
+        self._thread.join()
         self._file.close()
-        self._ahead.clear()
         self.disk_bytes = 0
 
     def _submit(self, job: Callable, *args) -> Future:
-        try:
-            return self._thread.submit(job, *args)
-        except RuntimeError as error:  # it has been shut down
-            raise self._released() from error
+        self._check_open()
+        future: Future = Future()
+        self._jobs.put((future, job, args))
+        return future
 
-    def _result(self, future: Future):
-        try:
-            return future.result()
-        except CancelledError as error:
-            raise self._released() from error
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageError(f"{self._what} were released while they were in use")
+
+    def _work(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            future, job, args = item
+            try:
+                self._check_open()
+                future.set_result(job(*args))
+            except BaseException as error:
+                future.set_exception(error)
+            del item, future, job, args  # they hold a block, which another history may want while this thread waits
 
     def _save(self, i: int, block: Block) -> None:
         parts = self._layout.parts(i, block)
@@ -170,19 +188,42 @@ class Hdf5History:
         except OSError as error:
             raise self._failure(doing, error) from error
 
-    def _released(self) -> StorageError:
-        return StorageError(f"{self._what} were released while they were in use")
-
     def _altered(self) -> StorageError:
         return StorageError(
             f"{self._what} were truncated or altered while in use, or their file system lost what was written; "
             "propagate again, or use another `storage_path`"
         )
 
-    def _failure(self, doing: str, error: OSError | RuntimeError) -> StorageError:
+    def _failure(self, doing: str, error: OSError) -> StorageError:
         if isinstance(error, StorageError):
             return error
-        return StorageError(f"{doing} {self._what} failed: {getattr(error, 'strerror', None) or error}; {REMEDY}")
+        return StorageError(f"{doing} {self._what} failed: {error.strerror}; {REMEDY}")
+
+
+class _Sketch:
+    """A file for h5py that remembers what is written. (An error of a true one would be lost on its way through HDF5.)"""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[int, bytes]] = []
+        self.size = self.place = 0
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> None:
+        self.place = place + (self.size if whence == os.SEEK_END else 0)
+
+    def tell(self) -> int:
+        return self.place
+
+    def read(self, size: int) -> bytes:
+        raise NotImplementedError("a new file is not read")
+
+    def write(self, data: bytes) -> None:
+        self.writes.append((self.place, bytes(data)))
+
+    def truncate(self, size: int) -> None:
+        self.size = size
+
+    def flush(self) -> None:
+        pass
 
 
 def _lay_out(file: BinaryIO, layout: ChunkLayout) -> list[int]:
@@ -190,11 +231,15 @@ def _lay_out(file: BinaryIO, layout: ChunkLayout) -> list[int]:
     early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # or there are no places yet
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    offsets = []
-    with h5py.File(file, "w") as hdf5:
+    offsets, sketch = [], _Sketch()
+    with h5py.File(sketch, "w") as hdf5:
         for number, (shape, dtype) in enumerate(layout.specs):
             native = dtype if dtype.isbuiltin == 1 else np.dtype(f"u{dtype.itemsize}")  # HDF5 has no bfloat16
             dataset = hdf5.create_dataset(f"leaf{number}", (layout.total_entries, *shape), native, dcpl=early)
             dataset.attrs["dtype"] = dtype.name
             offsets.append(dataset.id.get_offset())
+    for place, data in sketch.writes:
+        file.seek(place)
+        file.write(data)
+    file.truncate(sketch.size)
     return offsets
