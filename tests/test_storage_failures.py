@@ -145,7 +145,9 @@ def test_paths_that_cannot_be_used(registry, tmp_path):
 
 def test_too_little_space_is_told_before(registry, tmp_path):
     total = 2**45
-    with pytest.raises(StorageError, match=rf"of {total * 23} bytes.*too large: \d+ bytes are free.*use another") as caught:
+    with pytest.raises(
+        StorageError, match=rf"of {total * 23} bytes.*too large: \d+ bytes are free.*use another"
+    ) as caught:
         registry.open(disk(tmp_path, total=total), n_chunks=N, owner=1)
     assert str(tmp_path) in str(caught.value)
     assert registry.first_error(1) is caught.value
@@ -167,7 +169,9 @@ def test_full_device(registry, tmp_path, n):
     keeper = registry._entries[number].keeper
     keeper._file.close()
     keeper._file = open("/dev/full", "r+b", buffering=0)
-    with pytest.raises(StorageError, match=rf"writing.* of {n << 20} bytes under .*{tmp_path}.*failed: No space left.*use another"):
+    with pytest.raises(
+        StorageError, match=rf"writing.* of {n << 20} bytes under .*{tmp_path}.*failed: No space left.*use another"
+    ):
         write_until_it_fails(registry, number, layout)
     assert not list(tmp_path.iterdir())
 

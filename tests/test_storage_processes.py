@@ -1,6 +1,5 @@
 """What is left in ``storage_path``, and taken there, when processes end in every way: nothing."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -43,13 +42,11 @@ REGISTRY.read(number, 1, 1)
     ("ending", "code"),
     [("", 0), ("raise KeyError", 1), ("os._exit(3)", 3), ("SIGTERM", -signal.SIGTERM), ("SIGKILL", -signal.SIGKILL)],
 )
-def test_endings_leave_nothing(small_disk, ending, code):
-    path = small_disk / 'it\'s a "path"\n$HOME *\\0101 é'
+def test_endings_leave_nothing(tmp_path, ending, code):
+    path = tmp_path / 'it\'s a "path"\n$HOME *\\0101 é'
     path.mkdir()
-    before = free(path)
     process = start(HOLD + ending * (code >= 0), path)
     assert process.stdout.readline() == "there\n"
-    assert before - free(path) >= 4 << 20
     assert not list(path.iterdir())
     if code < 0:
         process.send_signal(-code)
@@ -57,7 +54,29 @@ def test_endings_leave_nothing(small_disk, ending, code):
     assert process.returncode == code
     assert bool(errors) == (code == 1)  # no warning, no message of a thread
     assert not list(path.iterdir())
-    assert eventually(lambda: free(path) == before)
+
+
+def test_space_is_freed_with_the_last_process(small_disk):
+    """That is the one that was killed, or a child that it had forked."""
+    before = free(small_disk)
+    code = """
+number = save(path)
+REGISTRY.read(number, 0, 1)
+if os.fork():
+    print("there", flush=True)
+    time.sleep(60)
+sys.stdin.readline()
+os._exit(0)
+"""
+    process = start(code, small_disk)
+    assert process.stdout.readline() == "there\n"
+    assert before - free(small_disk) >= 4 << 20
+    process.kill()
+    process.wait()
+    assert before - free(small_disk) >= 4 << 20
+    process.communicate()  # closes the pipe from which the child reads, and waits for the one to which it writes
+    assert not list(small_disk.iterdir())
+    assert eventually(lambda: free(small_disk) == before)
 
 
 def test_killed_while_writing(tmp_path):
@@ -82,8 +101,7 @@ def test_two_processes_one_path(registry, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["sys.exit()", "REGISTRY.clear(); os._exit(0)", "REGISTRY.clear(); save(path)"])
-def test_forked_child_leaves_the_file_alone(small_disk, ending):
-    before = free(small_disk)
+def test_forked_child_leaves_the_file_alone(tmp_path, ending):
     process = start(
         f"""
 import warnings; warnings.simplefilter("ignore")  # JAX and Python warn of forks
@@ -95,10 +113,9 @@ if not child:
 assert os.waitpid(child, 0)[1] == 0
 print([REGISTRY.read(number, i, -1)[0][0, 0] == i for i in (3, 2, 1, 0)], REGISTRY.stats().disk_bytes)
 """,
-        small_disk,
+        tmp_path,
     )
     assert process.communicate() == (f"{[True] * 4} {4 << 20}\n".replace("True", "np.True_"), "")
-    assert free(small_disk) == before
 
 
 def test_file_size_limit(tmp_path):

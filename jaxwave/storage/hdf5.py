@@ -201,7 +201,7 @@ class Hdf5History:
 
 
 class _Sketch:
-    """A file for h5py that remembers what is written. (An error of a true one would be lost on its way through HDF5.)"""
+    """A file for h5py that remembers what is written: an error of a true one would be lost on its way through HDF5."""
 
     def __init__(self) -> None:
         self.writes: list[tuple[int, bytes]] = []
