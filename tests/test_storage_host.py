@@ -103,6 +103,11 @@ def test_file_is_hdf5(registry, tmp_path):
             np.testing.assert_array_equal(dataset[...], want if dtype.isbuiltin == 1 else want.view(np.uint16))
 
 
+def test_large_data_begin_with_a_page(registry, tmp_path):
+    number = registry.open(disk(tmp_path, [*SPECS, *BIG, *BIG]), n_chunks=N)
+    assert [offset % 4096 for offset in registry._entries[number].keeper._offsets[2:]] == [0, 0]
+
+
 # --- the life of a history ---------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ neither closing nor a forked child writes anything.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import BinaryIO
 
@@ -29,7 +30,7 @@ from jaxwave.storage.errors import StorageError, StoragePathError
 from jaxwave.storage.ram import POOL, Block, ChunkLayout, Spec
 
 QUEUE_LENGTH = 3  # chunks on their way to the file; more would only hold more memory
-PAGE_WORDS = 512
+PAGE = 4096  # bytes; the system copies whole pages faster
 REMEDY = "use another `storage_path`, compress what is stored, or propagate fewer shots at a time"
 
 
@@ -65,8 +66,8 @@ def checksum(part: np.ndarray) -> tuple[int, int]:
 
     Sums of 64-bit words, page by page, are some six times as fast as a CRC of all bytes.
     """
-    whole = part.size // (8 * PAGE_WORDS) * (8 * PAGE_WORDS)
-    sums = np.add.reduce(part[:whole].view(np.uint64).reshape(-1, PAGE_WORDS), axis=1)
+    whole = part.size // PAGE * PAGE
+    sums = np.add.reduce(part[:whole].view(np.uint64).reshape(-1, PAGE // 8), axis=1)
     return int(np.add.reduce(sums)), zlib.crc32(part[whole:], zlib.crc32(sums))
 
 
@@ -88,13 +89,14 @@ class Hdf5History:
         self._what = f"the stored wavefields of {self._layout.total_bytes} bytes under storage_path={storage_path!r}"
         self._file = nameless_file(storage_path)
         try:
-            free = shutil.disk_usage(storage_path).free
-            if self._layout.total_bytes > free:
-                raise StorageError(f"{self._what} are too large: {free} bytes are free there; {REMEDY}")
-            self._offsets = _lay_out(self._file, self._layout)
-        except OSError as error:
+            with self._telling("creating"):
+                free = shutil.disk_usage(storage_path).free
+                if self._layout.total_bytes > free:
+                    raise StorageError(f"{self._what} are too large: {free} bytes are free there; {REMEDY}")
+                self._offsets = _lay_out(self._file, self._layout)
+        except BaseException:
             self._file.close()
-            raise self._failure("creating", error) from error
+            raise
         self.disk_bytes = self._layout.total_bytes
         self._closed = False
         self._lock = threading.Lock()  # for what is submitted and whether it may be
@@ -177,7 +179,7 @@ class Hdf5History:
 
     def _transfer(self, doing: str, move: Callable, i: int, parts: list[np.ndarray]) -> None:
         """Move the leaves of chunk ``i`` to or from their places in the file."""
-        try:
+        with self._telling(doing):
             for part, offset, nbytes in zip(parts, self._offsets, self._layout.entry_bytes, strict=True):
                 self._file.seek(offset + i * self._layout.size * nbytes)
                 while len(part):  # the system moves 2 GiB at most, and less when the disk is nearly full
@@ -185,8 +187,6 @@ class Hdf5History:
                     if not moved:
                         raise self._altered()
                     part = part[moved:]
-        except OSError as error:
-            raise self._failure(doing, error) from error
 
     def _altered(self) -> StorageError:
         return StorageError(
@@ -194,10 +194,15 @@ class Hdf5History:
             "propagate again, or use another `storage_path`"
         )
 
-    def _failure(self, doing: str, error: OSError) -> StorageError:
-        if isinstance(error, StorageError):
-            return error
-        return StorageError(f"{doing} {self._what} failed: {error.strerror}; {REMEDY}")
+    @contextlib.contextmanager
+    def _telling(self, doing: str) -> Iterator[None]:
+        """Say of an error of the system what it was about."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except OSError as error:
+            raise StorageError(f"{doing} {self._what} failed: {error.strerror}; {REMEDY}") from error
 
 
 class _Sketch:
@@ -232,7 +237,7 @@ def _lay_out(file: BinaryIO, layout: ChunkLayout) -> list[int]:
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # or there are no places yet
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     offsets, sketch = [], _Sketch()
-    with h5py.File(sketch, "w") as hdf5:
+    with h5py.File(sketch, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as hdf5:
         for number, (shape, dtype) in enumerate(layout.specs):
             native = dtype if dtype.isbuiltin == 1 else np.dtype(f"u{dtype.itemsize}")  # HDF5 has no bfloat16
             dataset = hdf5.create_dataset(f"leaf{number}", (layout.total_entries, *shape), native, dcpl=early)
