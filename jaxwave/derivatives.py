@@ -6,7 +6,6 @@ own derivatives do (:mod:`jaxwave.rules`).
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
@@ -86,10 +85,11 @@ def born(equation: Equation, perturbation: Equation, grid: Grid, dt: float, **ar
     arguments["max_vel"] = _max_vel(Call(equation, grid, dt, **arguments))
 
     def run(models: dict[str, jax.Array]) -> tuple[tuple[State, dict[str, jax.Array]], Result]:
-        out = simulate(dataclasses.replace(equation, **models), grid, dt, **arguments)
+        out = simulate(equation.with_models(models), grid, dt, **arguments)
         return (out.state, out.records), out
 
-    return _born(run, *({name: getattr(e, name) for name in names} for e in (equation, perturbation)), names)
+    models, along = ({name: getattr(e, name) for name in names} for e in (equation, perturbation))
+    return _born(run, models, along, names)
 
 
 def scalar_born(

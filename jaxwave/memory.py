@@ -86,11 +86,11 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
             call = dataclasses.replace(call, max_vel=describe(call).info.max_vel)
         models = {name: validate.real_array(name, x) for name, x in models.items()}
 
-    def misfit(models):
+    def misfit(models: dict[str, jax.Array]) -> jax.Array:
         problem = describe(call.with_models(models))
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), problem.arrays)
         seen.append((problem, jax.eval_shape(functools.partial(prepare, problem.setup), shapes)[-1]))
-        return sum(jnp.sum(record**2) for record in run(problem).records.values())
+        return jnp.stack([jnp.sum(record**2) for record in run(problem).records.values()]).sum()
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
     shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in models.items()}
@@ -138,16 +138,19 @@ def plan(
         >>> report.chosen.device <= 4 * 2**20
         True
     """
+    storage_mode = arguments.pop("storage", storage_mode)  # its name in simulate
     if not isinstance(storage_mode, Auto):
         raise TypeError(f"`storage_mode` of a plan must be a jaxwave.storage.Auto; got {storage_mode!r}")
-    call, seen = _call(models_spacing_and_dt, propagator, {**arguments, "storage_mode": storage_mode}), []
+    call = _call(models_spacing_and_dt, propagator, {**arguments, "storage_mode": storage_mode})
+    seen: list[Any] = []
     shapes = {name: x for name, x in call.models.items() if isinstance(x, jax.ShapeDtypeStruct)}
 
-    def checked(given):
+    def checked(given: dict[str, jax.Array]) -> None:
         seen.append(describe(call.with_models(given)).plan.storage)
 
     jax.eval_shape(checked, shapes)
-    return seen[0].report()
+    report: StoragePlan = seen[0].report()
+    return report
 
 
 def _call(positional: tuple[Any, ...], propagator: str, arguments: Mapping[str, Any]) -> Call:

@@ -70,7 +70,7 @@ def scalar(
         (1, 2, 100)
     """
     out = run(describe(to_call("scalar", ScalarOptions, Scalar(v), grid_spacing, dt, options)))
-    return ScalarResult(*_parts(out, ("wavefield_0", "wavefield_m1"), ("psi", "zeta")), out.records[""])
+    return ScalarResult(*_parts(out, ("wavefield_0", "wavefield_m1"), ("psi", "zeta")), *_records(out, Scalar(v)))
 
 
 @documented(AcousticOptions)
@@ -276,9 +276,9 @@ def _records(out: Result, equation: Equation) -> list[Any]:
 
 
 PROPAGATORS: dict[str, tuple[Any, Equation, type]] = {
-    "scalar": (scalar, Scalar(), ScalarOptions),
-    "acoustic": (acoustic, Acoustic(), AcousticOptions),
-    "elastic": (elastic, Elastic(), ElasticOptions),
+    "scalar": (scalar, Scalar(None), ScalarOptions),
+    "acoustic": (acoustic, Acoustic(None, None), AcousticOptions),
+    "elastic": (elastic, Elastic(None, None, None), ElasticOptions),
 }
 """Each propagator by name, with its equation and its options."""
 

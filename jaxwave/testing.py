@@ -115,7 +115,8 @@ def check_loop(problem: Problem, rtol: float) -> None:
     got, want = (jax.jit(functools.partial(derivatives, f))(at, along, y) for f in (ours, naive))
     assert_close(got[:2], want[:2], rtol)
     # What the transpose says about cells that hold no value is left open.
-    assert_close(*jax.tree.map(lambda g, x: jnp.where(x == 0, 0, g), (got[2], want[2]), (at, at)), rtol)
+    inside = [jax.tree.map(lambda g, x: jnp.where(x == 0, 0, g), found[2], at) for found in (got, want)]
+    assert_close(inside[0], inside[1], rtol)
 
 
 def check_reversal(equation: Equation, grid: Grid, dt: float, *, rtol: float = 1e-12, **arguments: Any) -> None:
@@ -251,7 +252,7 @@ def _reversible(equation: Equation, grid: Grid, dt: float, arguments: Any) -> bo
 
 def _function(call: Call) -> tuple[Callable[[Any], Any], Any]:
     """Records and final wavefields as a function of models and amplitudes; and these."""
-    sources = call.sources if isinstance(call.sources, dict) else {"": call.sources} if call.sources else {}
+    sources: Any = call.sources if isinstance(call.sources, dict) else {"": call.sources} if call.sources else {}
     amplitudes = {kind: jnp.asarray(f) for kind, (f, _) in sources.items()}
 
     def function(at: Any) -> Any:
@@ -272,7 +273,7 @@ def _misfit(call: Call, storage: Any = None) -> tuple[Callable[[Any], jax.Array]
 
     def misfit(models: Any) -> jax.Array:
         records = run(describe(call.with_models(models))).records
-        return sum(jnp.sum((scale[kind] * x) ** 2) / 2 for kind, x in records.items())
+        return jnp.stack([jnp.sum((scale[kind] * x) ** 2) / 2 for kind, x in records.items()]).sum()
 
     return misfit, models
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, Self, cast, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +89,7 @@ class Equation:
         reversible: Whether :meth:`reverse_step` takes a step back.
     """
 
-    grid: PaddedGrid = dataclasses.field(default=None, kw_only=True, repr=False)
+    grid: PaddedGrid = dataclasses.field(default=cast(PaddedGrid, None), kw_only=True, repr=False)
 
     dimensions: ClassVar[tuple[int, ...]] = (1, 2, 3)
     memory_names: ClassVar[tuple[str, ...]] = ()
@@ -114,7 +114,12 @@ class Equation:
 
     def on(self, grid: PaddedGrid | None) -> Self:
         """The discrete equation on a grid; on None, what of it is the same on all grids."""
-        return dataclasses.replace(self, grid=grid, **dict.fromkeys(self.models))
+        return self.with_models(dict.fromkeys(self.models), grid)
+
+    def with_models(self, models: Mapping[str, Any], grid: PaddedGrid | None = None) -> Self:
+        """The equation with other models, by name."""
+        changes: dict[str, Any] = {**models, "grid": grid}
+        return dataclasses.replace(self, **changes)
 
     # ---- for the front end: what a user gives and sees ----
 
@@ -247,7 +252,7 @@ class Equation:
         n_sources = sum(cells[0].shape[1] for cells in operands.sources.values())
         totals = [total for total, _ in images]
 
-        def linear(x, s, dms):
+        def linear(x: Any, s: jax.Array, dms: Any) -> Any:
             scatter = [(dm, terms) for dm, (_, terms) in zip(dms, images, strict=True)]
             return self.step(m, operands, x, s, scatter, nothing)[0]
 

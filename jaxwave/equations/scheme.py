@@ -12,7 +12,7 @@ the fields lie that its term updates.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 Part = tuple[int | None, str]
@@ -86,7 +86,7 @@ class Scheme:
         """Names of the coefficients, in the order of the terms that they are first used with."""
         order = {g: i for i, g in enumerate(self.terms)}
         used = sorted((pair for pair in self.pairs if isinstance(pair[1], str)), key=lambda pair: order[pair[2]])
-        return tuple(dict.fromkeys(c for _, c, _ in used))
+        return tuple(dict.fromkeys(str(c) for _, c, _ in used))
 
     def place_of(self, coefficient: str) -> str:
         """A field that is updated with this coefficient, which lies where the field does."""
@@ -94,7 +94,7 @@ class Scheme:
 
     def scale_of(self, field: str) -> str | None:
         """The coefficient that a field's adjoint is carried times."""
-        return next(c for f, c, _ in self.pairs if f == field) if field in self.scaled else None
+        return next(str(c) for f, c, _ in self.pairs if f == field) if field in self.scaled else None
 
     def coefficients_of(self, term: str) -> tuple[str, ...]:
         """The coefficients that multiply a term."""
@@ -174,7 +174,7 @@ def _check(scheme: Scheme) -> None:
             raise ValueError(f"{field!r} cannot be `scaled`: it must be updated with one coefficient; got {of_field}")
 
 
-def _known(where: str, names, there) -> None:
+def _known(where: str, names: Iterable[str], there: Iterable[str]) -> None:
     for name in names:
         if name not in there:
             raise ValueError(f"{where} names {name!r}, which is none of {', '.join(map(repr, there))}")

@@ -119,7 +119,7 @@ def conversion(name: str, x: Any) -> str:
     return f"Convert it, e.g. {name}.astype({module}.float32), or {module}.asarray({name}, {module}.float32) of a list"
 
 
-def same_dtype(**arrays: jax.Array | None) -> jnp.dtype:
+def same_dtype(**arrays: Any) -> jnp.dtype:
     """The dtype that all given arrays share."""
     found = {name: x.dtype for name, x in arrays.items() if x is not None}
     if len(set(found.values())) > 1:
