@@ -17,7 +17,7 @@ from jaxwave import validate
 from jaxwave.call import Call, Grid
 from jaxwave.equations.base import Equation
 from jaxwave.options import AcousticOptions, ElasticOptions, ScalarOptions
-from jaxwave.problem import describe
+from jaxwave.problem import make_problem
 from jaxwave.propagators import acoustic, call_of, elastic, scalar
 from jaxwave.results import Result, State
 from jaxwave.simulation import simulate
@@ -197,7 +197,7 @@ def _max_vel(call: Call) -> float | None:
         return call.max_vel
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come again when it runs
-        return describe(call).info.max_vel
+        return make_problem(call).info.max_vel
 
 
 def _born(

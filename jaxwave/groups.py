@@ -50,7 +50,7 @@ def _of_shots(inputs: RunInputs, shots: slice) -> RunInputs:
     points = {name: cut(getattr(inputs.operands, name)) for name in ("sources", "receivers")}
     m = jax.tree.map(lambda c: c[shots] if c.shape[0] > 1 else c, inputs.m)
     return RunInputs(
-        m, inputs.operands._replace(**points), inputs.pairs, inputs.amplitudes[:, shots], cut(inputs.state)
+        m, inputs.operands._replace(**points), inputs.born_sources, inputs.amplitudes[:, shots], cut(inputs.state)
     )
 
 

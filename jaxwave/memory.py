@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jaxwave import validate
 from jaxwave.call import Call
 from jaxwave.dispatch import compiler_options
-from jaxwave.embedding import prepare
+from jaxwave.embedding import pad_inputs
 from jaxwave.equations.base import Equation
 from jaxwave.planning import StoragePlan, device_bytes
-from jaxwave.problem import Problem, describe
+from jaxwave.problem import Problem, make_problem
 from jaxwave.propagators import call_of
 from jaxwave.simulation import run
 from jaxwave.storage.auto import Auto
@@ -83,13 +83,13 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
     if not any(isinstance(x, jax.ShapeDtypeStruct) for x in models.values()):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come again below
-            call = dataclasses.replace(call, max_vel=describe(call).info.max_vel)
+            call = dataclasses.replace(call, max_vel=make_problem(call).info.max_vel)
         models = {name: validate.real_array(name, x) for name, x in models.items()}
 
     def misfit(models: dict[str, jax.Array]) -> jax.Array:
-        problem = describe(call.with_models(models))
+        problem = make_problem(call.with_models(models))
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), problem.arrays)
-        seen.append((problem, jax.eval_shape(functools.partial(prepare, problem.setup), shapes)[-1]))
+        seen.append((problem, jax.eval_shape(functools.partial(pad_inputs, problem.setup), shapes)[-1]))
         return jnp.stack([jnp.sum(record**2) for record in run(problem).records.values()]).sum()
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
@@ -146,7 +146,7 @@ def plan(
     shapes = {name: x for name, x in call.models.items() if isinstance(x, jax.ShapeDtypeStruct)}
 
     def checked(given: dict[str, jax.Array]) -> None:
-        seen.append(describe(call.with_models(given)).plan.storage)
+        seen.append(make_problem(call.with_models(given)).plan.storage)
 
     jax.eval_shape(checked, shapes)
     report: StoragePlan = seen[0].report()

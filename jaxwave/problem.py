@@ -39,7 +39,7 @@ class Problem:
     between: Mapping[str, Hicks]
 
 
-def describe(call: Call) -> Problem:
+def make_problem(call: Call) -> Problem:
     """Checks the arguments of a call and settles everything static about it."""
     validate.instance("equation", call.equation, Equation, "jaxwave.Scalar(v)")
     validate.instance("grid", call.grid, Grid, "jaxwave.Grid(5.0)")
@@ -50,7 +50,7 @@ def describe(call: Call) -> Problem:
     n_shots = _shots(ndim, arrays)
     given = call.grid.boundary
     spacing, dt = validate.spacing(call.grid.spacing, ndim), validate.positive("dt", call.dt)
-    kinds, widths = validate.boundary_kinds(given.kinds, given.pml_width, ndim, physics.plain_face)
+    kinds, widths = validate.boundary_kinds(given.kinds, given.pml_width, ndim, physics.default_boundary)
     nt = validate.steps(call.nt, arrays.amplitudes)
     accuracy = validate.accuracy(call.grid.accuracy)
     region = _region(call, next(iter(arrays.models.values())).shape[-ndim:], arrays, widths, kinds)

@@ -15,7 +15,7 @@ from jaxwave.equations.base import Equation
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.scalar import Scalar
 from jaxwave.options import AcousticOptions, ElasticOptions, ScalarOptions, documented, to_call
-from jaxwave.problem import describe
+from jaxwave.problem import make_problem
 from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, Result, ScalarResult
 from jaxwave.simulation import run
 
@@ -69,7 +69,7 @@ def scalar(
         >>> out.receiver_amplitudes.shape
         (1, 2, 100)
     """
-    out = run(describe(to_call("scalar", ScalarOptions, Scalar(v), grid_spacing, dt, options)))
+    out = run(make_problem(to_call("scalar", ScalarOptions, Scalar(v), grid_spacing, dt, options)))
     return ScalarResult(*_parts(out, ("wavefield_0", "wavefield_m1"), ("psi", "zeta")), *_records(out, Scalar(v)))
 
 
@@ -147,7 +147,7 @@ def acoustic(
         R. W. Graves, Bull. Seism. Soc. Am. 86 (1996); P. Moczo et al., Bull. Seism. Soc. Am. 92 (2002).
     """
     equation = Acoustic(v, rho)
-    out = run(describe(to_call("acoustic", AcousticOptions, equation, grid_spacing, dt, options)))
+    out = run(make_problem(to_call("acoustic", AcousticOptions, equation, grid_spacing, dt, options)))
     return AcousticResult(*_parts(out, AcousticState._fields[:4], ("psi", "phi")), *_records(out, equation))
 
 
@@ -259,7 +259,7 @@ def elastic(
         PML: K. C. Meza-Fajardo and A. S. Papageorgiou, Bull. Seism. Soc. Am. 98 (2008).
     """
     equation = Elastic(lamb, mu, buoyancy)
-    out = run(describe(to_call("elastic", ElasticOptions, equation, grid_spacing, dt, options)))
+    out = run(make_problem(to_call("elastic", ElasticOptions, equation, grid_spacing, dt, options)))
     return ElasticResult(*_parts(out, ElasticState._fields[:9], ("psi", "phi")), *_records(out, equation))
 
 

@@ -20,7 +20,7 @@ from jaxwave.call import Call, Grid
 from jaxwave.chunks import RunInputs
 from jaxwave.embedding import run_inputs
 from jaxwave.equations.base import Equation
-from jaxwave.problem import Problem, describe
+from jaxwave.problem import Problem, make_problem
 from jaxwave.rules import propagate
 from jaxwave.simulation import run
 from jaxwave.storage import HostStorage, Int8, Recompute, Reverse
@@ -84,7 +84,7 @@ def check_derivatives(equation: Equation, grid: Grid, dt: float, *, rtol: float 
     Raises:
         AssertionError: If they differ by more than ``rtol`` of the largest value of an array.
     """
-    check_loop(describe(_double(equation, grid, dt, arguments)), rtol)
+    check_loop(make_problem(_double(equation, grid, dt, arguments)), rtol)
 
 
 def check_loop(problem: Problem, rtol: float) -> None:
@@ -125,7 +125,7 @@ def check_reversal(equation: Equation, grid: Grid, dt: float, *, rtol: float = 1
     Raises:
         AssertionError: If wavefields or terms differ by more than ``rtol`` of their largest value.
     """
-    check_step_back(describe(_double(equation, grid, dt, arguments)), rtol)
+    check_step_back(make_problem(_double(equation, grid, dt, arguments)), rtol)
 
 
 def check_step_back(problem: Problem, rtol: float) -> None:
@@ -136,7 +136,7 @@ def check_step_back(problem: Problem, rtol: float) -> None:
     fields, memory = discretised.unpack(x)
     rng = np.random.default_rng(10)
     moved = tuple(jnp.where(f == 0, rng.standard_normal(f.shape), f) if not f.any() else f for f in fields)
-    x = discretised.confine(m, discretised.pack(moved, jax.tree.map(jnp.zeros_like, memory)))
+    x = discretised.zero_vacuum(m, discretised.pack(moved, jax.tree.map(jnp.zeros_like, memory)))
 
     @jax.jit
     def there_and_back(m: Any, x: Any, dm: Any) -> tuple[Any, Any]:
@@ -145,9 +145,9 @@ def check_step_back(problem: Problem, rtol: float) -> None:
             x, terms = discretised.step(m, operands, before, s, [], every)
         scatter = [(dm, jax.tree.map(lambda g: 0.1 * g, terms))]
         x, terms = discretised.step(m, operands, before, s, scatter, every)
-        levels, ring = discretised.levels_of(x), discretised.ring(x)
-        back = discretised.reverse_step(m, operands, levels, s, scatter, ring, every)
-        return (discretised.levels_of(before), terms), back
+        levels, ring = discretised.time_levels(x), discretised.ring(x)
+        back = discretised.time_reversed_step(m, operands, levels, s, scatter, ring, every)
+        return (discretised.time_levels(before), terms), back
 
     dm = jax.tree.map(lambda c, d: jnp.where(c == 0, 0, d), m, _random_like(11, m))
     want, got = there_and_back(m, x, dm)
@@ -168,7 +168,7 @@ def check_products(equation: Equation, grid: Grid, dt: float, *, rtol: float = 1
     @jax.jit
     def products(models: Any) -> Any:
         of_hessian = [jax.jvp(jax.grad(misfit), (models,), (d,))[1] for d in (a, b)]
-        _, push = jax.linearize(lambda m: run(describe(call.with_models(m))).records, models)
+        _, push = jax.linearize(lambda m: run(make_problem(call.with_models(m))).records, models)
         of_gauss = [jax.linear_transpose(push, models)(push(d))[0] for d in (a, b)]
         twice = jax.tree.map(lambda x: jnp.stack([x, x]), models)
         return of_hessian, of_gauss, jax.vmap(jax.grad(misfit))(twice), jax.grad(misfit)(models)
@@ -247,7 +247,7 @@ def _double(equation: Equation, grid: Grid, dt: float, arguments: Any) -> Call:
 
 
 def _reversible(equation: Equation, grid: Grid, dt: float, arguments: Any) -> bool:
-    return describe(_double(equation, grid, dt, arguments)).plan.equation.reversible
+    return make_problem(_double(equation, grid, dt, arguments)).plan.equation.reversible
 
 
 def _function(call: Call) -> tuple[Callable[[Any], Any], Any]:
@@ -258,7 +258,7 @@ def _function(call: Call) -> tuple[Callable[[Any], Any], Any]:
     def function(at: Any) -> Any:
         models, f = at
         pairs = {kind: (f[kind], places) for kind, (_, places) in sources.items()}
-        out = run(describe(dataclasses.replace(call.with_models(models), sources=pairs)))
+        out = run(make_problem(dataclasses.replace(call.with_models(models), sources=pairs)))
         return out.records, out.state.wavefields
 
     return function, (jax.tree.map(jnp.asarray, call.models), amplitudes)
@@ -268,11 +268,11 @@ def _misfit(call: Call, storage: Any = None) -> tuple[Callable[[Any], jax.Array]
     """Half the sum of squares as a function of the models; each record counts alike."""
     call = call if storage is None else dataclasses.replace(call, storage=storage)
     models = jax.tree.map(jnp.asarray, call.models)
-    found = jax.jit(lambda m: run(describe(call.with_models(m))).records)(models)
+    found = jax.jit(lambda m: run(make_problem(call.with_models(m))).records)(models)
     scale = {kind: 1 / (np.abs(np.asarray(x)).max(initial=0) or 1) for kind, x in found.items()}
 
     def misfit(models: Any) -> jax.Array:
-        records = run(describe(call.with_models(models))).records
+        records = run(make_problem(call.with_models(models))).records
         return jnp.stack([jnp.sum((scale[kind] * x) ** 2) / 2 for kind, x in records.items()]).sum()
 
     return misfit, models

@@ -85,8 +85,8 @@ class Equation:
         derived_terms: Terms that are the sum of others, by number: one is not kept where all of those are, and is then
             None among the terms that are handed back.
         matter: The model that is 0 in vacuum, where nothing moves; None if there is no vacuum.
-        plain_face: What a face without a layer is where nothing is asked for: a kind (see ``PaddedGrid.kinds``).
-        reversible: Whether :meth:`reverse_step` takes a step back.
+        default_boundary: What a face without a layer is where nothing is asked for: a kind (see ``PaddedGrid.kinds``).
+        reversible: Whether :meth:`time_reversed_step` takes a step back.
     """
 
     grid: PaddedGrid = dataclasses.field(default=cast(PaddedGrid, None), kw_only=True, repr=False)
@@ -94,7 +94,7 @@ class Equation:
     dimensions: ClassVar[tuple[int, ...]] = (1, 2, 3)
     memory_names: ClassVar[tuple[str, ...]] = ()
     levels: ClassVar[int] = 1
-    plain_face: ClassVar[str | None] = None
+    default_boundary: ClassVar[str | None] = None
     matter: ClassVar[str | None] = None
     reversible: ClassVar[Any] = False
     coefficients_of_terms: ClassVar[Any] = ()
@@ -208,7 +208,7 @@ class Equation:
         """
         return wavefields
 
-    def confine(self, m: Coefficients, x: Any) -> Any:
+    def zero_vacuum(self, m: Coefficients, x: Any) -> Any:
         """A first state without values that no step can change, because their coefficient is zero (vacuum)."""
         return x
 
@@ -288,11 +288,11 @@ class Equation:
         """What the layers added to the terms of the step that ended in x; [] if there are none."""
         return []
 
-    def levels_of(self, x: Any) -> list[jax.Array]:
+    def time_levels(self, x: Any) -> list[jax.Array]:
         """The arrays of a state that steps are taken back from: its wavefields."""
         return list(self.unpack(x)[0])
 
-    def reverse_step(
+    def time_reversed_step(
         self, m: Coefficients, operands: Operands, levels: list[jax.Array], amplitudes: jax.Array,
         scatter: Sequence[tuple[Partial, Partial]], ring: list[jax.Array], keep: Sequence[Any],
     ) -> tuple[list[jax.Array], Partial]:  # fmt: skip

@@ -184,7 +184,7 @@ class LeapfrogEquation(Equation):
     def _moves(self, m, field: str) -> jax.Array:
         """Where any coefficient of a field differs from zero: [1 or shot, *padded]."""
         s = layout(self)
-        of_field = (c for f, c, _ in s.scheme.pairs if f == field)
+        of_field = (c for f, c, _ in s.scheme.updates if f == field)
         moved = (m[s.coefficients[c]] != 0 if isinstance(c, str) else jnp.asarray(c != 0) for c in of_field)
         found = functools.reduce(jnp.logical_or, moved)
         return jnp.broadcast_to(found, (*(found.shape[:1] or (1,)), *self.grid.padded))
@@ -225,7 +225,7 @@ class LeapfrogEquation(Equation):
                 found[field] = _sum(-self._value(m, c) / 2 * self._plain(g, wavefields) for c, g in update)
         return found
 
-    def confine(self, m, x: State) -> State:
+    def zero_vacuum(self, m, x: State) -> State:
         return x._replace(fields=self._scaled(m, x.fields, points.where_moved))
 
     def _by_key(self, memory) -> dict[Key, Any]:
@@ -265,8 +265,8 @@ class LeapfrogEquation(Equation):
         return _times(term.weight, _sum(parts))
 
     def _one(self, m) -> jax.Array:
-        """See :func:`points.one`; of a coefficient that is an array."""
-        return points.one(next(c for c in m if c.shape[-1] > 1), self.grid.halo)
+        """See :func:`points.opaque_one`; of a coefficient that is an array."""
+        return points.opaque_one(next(c for c in m if c.shape[-1] > 1), self.grid.halo)
 
     # ---- forward, and back in time ----
 
@@ -330,10 +330,10 @@ class LeapfrogEquation(Equation):
         s, held = layout(self), self._by_key(x.memory)
         return [part for g in s.own for part in s.sum_of(g).ring([held[k] for k in s.of_term(g)])]
 
-    def levels_of(self, x: State) -> list[jax.Array]:
+    def time_levels(self, x: State) -> list[jax.Array]:
         return list(x.fields)
 
-    def reverse_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
+    def time_reversed_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
         s, fields = layout(self), dict(zip(layout(self).scheme.fields, levels, strict=True))
         stage = staggered.Stage.of(self._one(m), operands, amplitudes, scatter, keep, back=True)
         sums = {g: s.sum_of(g) for g in s.own}
@@ -358,7 +358,7 @@ class LeapfrogEquation(Equation):
             if number == 0:
                 into = {kind: s.scheme.sources[kind].fields for kind in operands.sources}
                 found = [_sum(recorded[kind, f] for f in into[kind]) for kind in into]
-                one, ds = points.after(one, points.join(found, w.fields[0]), gradients)
+                one, ds = points.order_after(one, points.join(found, w.fields[0]), gradients)
             e = {g: self._cotangent(m, fields, g, number, one) for g in s.scheme.of_stage(number) if s.scheme.own(g)}
             self._retreat(m, operands, fields, memory, e, s.stages[number], one)
         return State(tuple(fields.values()), tuple(memory.values())), ds, gradients
