@@ -148,7 +148,8 @@ def specs(arrays: Sequence) -> Spec:
 class RunInputs(NamedTuple):
     """Operands of ``run``: coefficients, constants, Born sources, amplitudes [nt, shot, source], first state.
 
-    A Born source is a pair (history, dm): a history, and the perturbation that multiplies its terms. A dm has None for the coefficients that its history does not serve.
+    A Born source is a pair (history, dm): a history, and the perturbation that multiplies its terms. A dm has None
+    for the coefficients that its history does not serve.
     """
 
     m: Any
