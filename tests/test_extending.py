@@ -19,6 +19,8 @@ class SH(jaxwave.LeapfrogEquation):
     mu: Model = model("positive")
     rho: Model = model("positive")
 
+    faces = {"free": "even", "rigid": "odd"}
+
     def scheme(self, ndim):
         stress = {f"s{name}": (axis,) for axis, name in enumerate(AXES[-ndim:])}
         return Scheme(

@@ -21,7 +21,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -104,11 +105,13 @@ def _scheme(equation: LeapfrogEquation, ndim: int) -> Scheme:
 class LeapfrogEquation(Equation):
     """An equation that is a scheme of terms and updates.
 
-    A subclass writes its models, :meth:`scheme`, :meth:`moduli` and ``fastest``, and where faces reflect otherwise than
-    a pressure's, :meth:`closures_of`.
+    A subclass writes its models, :meth:`scheme`, :meth:`moduli` and ``fastest``; and ``faces`` where its fields are
+    reflected otherwise than a pressure, or :meth:`closures_of` where not all are alike.
     """
 
     memory_names = ("psi", "phi")  # of the derivatives in each stage
+    faces: ClassVar[Mapping[str, str]] = MappingProxyType({"free": "odd", "rigid": "even"})
+    """What fields in the cells do at a reflecting face: "odd" if they vanish there, "even" if their derivative does."""
 
     # ---- what a subclass writes ----
 
@@ -123,8 +126,8 @@ class LeapfrogEquation(Equation):
         raise NotImplementedError
 
     def closures_of(self, axis: int, field: str) -> tuple[closures.Closure, closures.Closure]:
-        """What the derivative of a field along an axis does at the two faces. Default: as of pressure and velocity."""
-        return closures.images(self.grid.ends[axis])
+        """What the derivative of a field along an axis does at the two faces. Default: as ``faces`` says."""
+        return closures.named(self.grid.ends[axis], self.faces)
 
     # ---- for the front end ----
 
