@@ -120,7 +120,7 @@ def acoustic(
             have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
             ``pml_width`` is not 0, else an edge with p = 0 beyond it.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v``, or more
-            where a contrast of density needs it (at order 2 never; docs/propagators.md has numbers); required where the
+            where a contrast of density needs it (at order 2 never; docs/time_steps.md has numbers); required where the
             values of a model are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
         pressure_0: Initial pressure [shot, *region], or with the cells of the layers. Default 0.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
@@ -228,7 +228,7 @@ def elastic(
             PML. Waves that plates, ducts or soft layers guide may grow in plain layers, and do not with 0.05 to 0.1;
             but oblique waves are reflected more. Default 0: a plain PML.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest of P waves, or more
-            where a contrast of density needs it (docs/propagators.md has numbers); required where the values of a model
+            where a contrast of density needs it (docs/time_steps.md has numbers); required where the values of a model
             are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
             the value before the first cell of their own axis, as they are returned. Default: what they must be for
