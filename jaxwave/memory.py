@@ -55,7 +55,8 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
     Nothing is propagated or allocated: the gradient is compiled, and the compiler's plan of the device memory is read.
 
     Args:
-        models_spacing_and_dt: As for the propagator: models, ``grid_spacing`` and ``dt``. A ``jax.ShapeDtypeStruct``
+        models_spacing_and_dt: As for the propagator: models, ``grid_spacing`` and ``dt``; or, with all other arguments,
+            as for :func:`jaxwave.simulate`: equation, grid and dt. A ``jax.ShapeDtypeStruct``
             may stand in place of a model (then give ``max_vel``).
         propagator: Name of the propagator: "scalar" (the default), "acoustic" or "elastic".
         arguments: As for the propagator.

@@ -67,6 +67,7 @@ def make_problem(call: Call) -> Problem:
     sanity.places(physics, ndim, arrays, region, kinds)
     interval = validate.whole("model_gradient_sampling_interval", call.gradient_interval, 1)
     fraction = validate.fraction("mpml_fraction", given.mpml_fraction)
+    validate.multiaxial(fraction, physics.multiaxial, type(physics).__name__)
     equation = physics.on(PaddedGrid(region.shape, spacing, accuracy, widths, kinds, fraction))
     n_before, before = _before(call.state, step_ratio, arrays.amplitudes)
     pml_freq = _pml_freq(given.pml_freq, arrays.amplitudes, arrays.sources, dt, layers=any(widths))

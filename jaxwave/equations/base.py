@@ -87,6 +87,7 @@ class Equation:
         matter: The model that is 0 in vacuum, where nothing moves; None if there is no vacuum.
         default_boundary: What a face without a layer is where nothing is asked for: a kind (see ``PaddedGrid.kinds``).
         reversible: Whether :meth:`time_reversed_step` takes a step back.
+        multiaxial: Whether its layers can damp derivatives along other axes (``Boundary.mpml_fraction``).
     """
 
     grid: PaddedGrid = dataclasses.field(default=cast(PaddedGrid, None), kw_only=True, repr=False)
@@ -97,6 +98,7 @@ class Equation:
     default_boundary: ClassVar[str | None] = None
     matter: ClassVar[str | None] = None
     reversible: ClassVar[Any] = False
+    multiaxial: ClassVar[bool] = False
     coefficients_of_terms: ClassVar[Any] = ()
     derived_terms: ClassVar[Mapping[int, tuple[int, ...]]] = MappingProxyType({})
 

@@ -8,9 +8,9 @@ the updates of a stage
 what the gradient with respect to a coefficient needs of a step are the terms that it multiplies; the linearised step
 adds dm g at the same place; and in the adjoint, with F the cotangent of a field f and e that of a term,
 
-    e = sum over its pairs of c F        X' = X - w D^T e for each field x in it        gradient of c += F g
+    e = sum over its pairs of c F        X' = X + w D^T e for each field x in it        gradient of c += F g
 
-with the stages in reverse. A field that the scheme says is *scaled* carries U = c F: e is then U itself, and U' = U -
+with the stages in reverse. A field that the scheme says is *scaled* carries U = c F: e is then U itself, and U' = U +
 c w D^T e. The gradient of c comes out multiplied by c, and is divided once at the end.
 
 All updates are written so that XLA makes one kernel of each: see :mod:`jaxwave.equations.scalar` for the reasons.
@@ -109,6 +109,7 @@ class LeapfrogEquation(Equation):
     reflected otherwise than a pressure, or :meth:`closures_of` where not all are alike.
     """
 
+    multiaxial = True
     memory_names = ("psi", "phi")  # of the derivatives in each stage
     faces: ClassVar[Mapping[str, str]] = MappingProxyType({"free": "odd", "rigid": "even"})
     """What fields in the cells do at a reflecting face: "odd" if they vanish there, "even" if their derivative does."""

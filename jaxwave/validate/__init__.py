@@ -24,7 +24,7 @@ from jaxwave.validate.arrays import (
     state,
 )
 from jaxwave.validate.faces import REFLECTING, boundary_kinds, reaches_faces, room_at_faces
-from jaxwave.validate.grid import accuracy, per_face, region_choice, spacing, steps
+from jaxwave.validate.grid import accuracy, multiaxial, per_face, region_choice, spacing, steps
 from jaxwave.validate.models import RULES, speed
 from jaxwave.validate.survey import (
     SILENT_REMEDY,
@@ -84,6 +84,7 @@ __all__ = [
     "locations",
     "mapping",
     "model_shots",
+    "multiaxial",
     "named",
     "no_silent_sources",
     "number",

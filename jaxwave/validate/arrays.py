@@ -195,6 +195,11 @@ def least_dimensions(physics: str, ndim: int, known: Sequence[int]) -> None:
 def kinds(what: str, given: Mapping[str, Any], known: Sequence[str], ndim: int) -> None:
     """Checks that the kinds of sources or receivers exist in so many dimensions."""
     for kind in given:
+        if kind not in known and tuple(known) == ("",):
+            raise ValueError(
+                f"there is no {what} of kind {kind!r}: this equation has a single kind, without a name; give "
+                f"{'a pair (amplitudes, locations)' if what == 'source' else 'the locations'} in place of a mapping"
+            )
         if kind not in known:
             raise ValueError(
                 f"there is no {what} of kind {kind!r} in {ndim} dimensions; use {', '.join(map(repr, known))} "
