@@ -23,7 +23,7 @@ from jaxwave.equations.base import Equation
 from jaxwave.problem import Problem, make_problem
 from jaxwave.rules import propagate
 from jaxwave.simulation import run
-from jaxwave.storage import HostStorage, Int8, Recompute, Reverse
+from jaxwave.storage import BFloat16, HostStorage, Recompute, Reverse
 from jaxwave.storage.base import Storage
 
 
@@ -184,7 +184,7 @@ def check_products(equation: Equation, grid: Grid, dt: float, *, rtol: float = 1
 
 def check_storage(
     equation: Equation, grid: Grid, dt: float, *, storages: Sequence[str | Storage] | None = None, rtol: float = 1e-11,
-    int8_rtol: float = 0.2, **arguments: Any,
+    codec_rtol: float = 0.1, **arguments: Any,
 ) -> None:  # fmt: skip
     """Checks that the gradient is the same wherever its wavefields are kept, and nearly so when they are compressed.
 
@@ -193,7 +193,7 @@ def check_storage(
             that.
 
     Raises:
-        AssertionError: If gradients differ by more than ``rtol`` of their largest value, with int8 ``int8_rtol``.
+        AssertionError: If gradients differ by more than ``rtol`` of their largest value, in bfloat16 ``codec_rtol``.
     """
     call = _double(equation, grid, dt, arguments)
     if storages is None:
@@ -210,7 +210,7 @@ def check_storage(
     want = gradient("device")
     for storage in storages:
         assert_close(gradient(storage), want, rtol)
-    assert_close(gradient(HostStorage(Int8())), want, int8_rtol)
+    assert_close(gradient(HostStorage(BFloat16())), want, codec_rtol)
 
 
 # ---- shared ----
