@@ -13,7 +13,7 @@ from jaxwave.derivatives import (
 )
 from jaxwave.dispatch import compiler_options
 from jaxwave.equations.acoustic import Acoustic
-from jaxwave.equations.base import Equation
+from jaxwave.equations.base import Equation, Model, model
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.leapfrog import LeapfrogEquation
 from jaxwave.equations.scalar import Scalar
@@ -73,6 +73,7 @@ __all__ = [
     "LastSources",
     "LeapfrogEquation",
     "MemoryEstimate",
+    "Model",
     "NoEffectWarning",
     "PmlFrequencyWarning",
     "Result",
@@ -103,6 +104,7 @@ __all__ = [
     "inversion",
     "io",
     "lambmubuoyancy_to_vpvsrho",
+    "model",
     "plan",
     "resample",
     "scalar",

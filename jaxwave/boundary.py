@@ -58,10 +58,6 @@ class Slab:
     reach: Range
     extent: Range
 
-    @property
-    def name(self) -> str:
-        return f"axis {self.axis}, {'last' if self.side else 'first'} face"
-
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
@@ -196,10 +192,6 @@ class PaddedGrid:
                 reach = Range(max(r, layer.start - r), min(r + n, layer.stop + r))
                 found.append(Slab(axis, side, layer, reach, Range(reach.start - r, reach.stop + r)))
         return tuple(found)
-
-    def slab_shape(self, slab: Slab, cells: Range) -> tuple[int, ...]:
-        """Shape of the padded grid with ``cells`` along the slab's axis."""
-        return tuple(cells.size if a == slab.axis else n for a, n in enumerate(self.padded))
 
 
 def _cut(x: jax.Array, margins: Sequence[tuple[int, int]], sizes: Sequence[int]) -> jax.Array:

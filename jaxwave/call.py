@@ -99,4 +99,4 @@ class Call:
 
     def with_models(self, models: Mapping[str, jax.Array]) -> Call:
         """The same with other models."""
-        return dataclasses.replace(self, equation=dataclasses.replace(self.equation, **models))
+        return dataclasses.replace(self, equation=self.equation.with_models(models))

@@ -25,10 +25,11 @@ Parts = tuple[Any, ...]
 """Something for each term of the equation: a part of a history, a chunk or a term; or None."""
 
 History = Any
-"""What later runs read of a run: :class:`Kept` or :class:`Replayed`; both say which coefficients are wanted of it."""
+"""What later runs read of a run: :class:`StoredHistory` or :class:`RecomputedHistory`; both say which coefficients are
+wanted of it."""
 
 
-def each(function, *parts: Parts) -> Parts:
+def map_present(function, *parts: Parts) -> Parts:
     """Applies a function to the parts that are there (in the first of several)."""
     return tuple(None if xs[0] is None else function(*xs) for xs in zip(*parts, strict=True))
 
@@ -70,7 +71,7 @@ class Plan:
 
     def select(self, history: History, coefficients: tuple[bool, ...]) -> History:
         """The history for these coefficients alone."""
-        if isinstance(history, Replayed):
+        if isinstance(history, RecomputedHistory):
             return dataclasses.replace(history, wanted=coefficients)
         wanted = list(self.wanted(coefficients))
         for i, summands in self.equation.derived_terms.items():
@@ -78,14 +79,14 @@ class Plan:
                 for k in summands:
                     wanted[k] = True
         parts = (part if want else None for want, part in zip(wanted, history.parts, strict=True))
-        return Kept(tuple(parts), coefficients)
+        return StoredHistory(tuple(parts), coefficients)
 
     # ---- how time divides ----
 
     def history_spec(self, n_steps: int, x: Any, save: tuple[bool, ...]) -> Any:
         """What a run of ``n_steps`` with states like ``x`` saves for its history."""
         saved = list(self.storage.history_spec(*self.sizes(n_steps, x)))
-        return saved if self.storage.replays else each(lambda _: saved, self.wanted(save))
+        return saved if self.storage.replays else map_present(lambda _: saved, self.wanted(save))
 
     def chunks(self, n_steps: int, x: Any, stored: bool) -> Chunks:
         """How the steps of a run with states like ``x`` divide; one chunk if nothing is ``stored``."""
@@ -118,7 +119,7 @@ class Plan:
 
     def _reversed(self, x: Any) -> tuple[Spec, Spec]:
         """The ring and the wavefields that steps are taken back with."""
-        return tuple(specs(jax.eval_shape(f, x)) for f in (self.equation.ring, self.equation.levels_of))
+        return tuple(specs(jax.eval_shape(f, x)) for f in (self.equation.ring, self.equation.time_levels))
 
     # ---- what a run saves of a step: parts ----
 
@@ -130,13 +131,13 @@ class Plan:
         """Arrays of each part, of a run with states like ``x``."""
         if isinstance(self.storage, Reverse):
             return (self.storage.pack_spec(self._reversed(x)[0]),) if save else ()
-        return each(lambda _: self.entry_spec(x), self.wanted(save))
+        return map_present(lambda _: self.entry_spec(x), self.wanted(save))
 
     def pack(self, x: Any, terms: Parts, save: tuple[bool, ...]) -> Parts:
         """The parts, from the state after the step and its terms."""
         if isinstance(self.storage, Reverse):
             return (self.storage.pack(self.equation.ring(x)),) if save else ()
-        return each(self.encode, terms)
+        return map_present(self.encode, terms)
 
 
 def specs(arrays: Sequence) -> Spec:
@@ -145,14 +146,15 @@ def specs(arrays: Sequence) -> Spec:
 
 
 class RunInputs(NamedTuple):
-    """Operands of ``run``: coefficients, constants, pairs (history, dm), amplitudes [nt, shot, source], first state.
+    """Operands of ``run``: coefficients, constants, Born sources, amplitudes [nt, shot, source], first state.
 
-    A dm has None for the coefficients that its history does not serve.
+    A Born source is a pair (history, dm): a history, and the perturbation that multiplies its terms. A dm has None
+    for the coefficients that its history does not serve.
     """
 
     m: Any
     operands: Any
-    pairs: Any
+    born_sources: Any
     amplitudes: Any
     state: Any
 
@@ -169,7 +171,7 @@ class AdjointInputs(NamedTuple):
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["parts"], meta_fields=["wanted"])
 @dataclasses.dataclass(frozen=True)
-class Kept:
+class StoredHistory:
     """A history that is stored.
 
     Attributes:
@@ -183,7 +185,7 @@ class Kept:
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["run"], meta_fields=["wanted"])
 @dataclasses.dataclass(frozen=True)
-class Replayed:
+class RecomputedHistory:
     """A history under a policy that replays.
 
     Attributes:

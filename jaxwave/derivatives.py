@@ -6,7 +6,6 @@ own derivatives do (:mod:`jaxwave.rules`).
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
@@ -18,7 +17,7 @@ from jaxwave import validate
 from jaxwave.call import Call, Grid
 from jaxwave.equations.base import Equation
 from jaxwave.options import AcousticOptions, ElasticOptions, ScalarOptions
-from jaxwave.problem import describe
+from jaxwave.problem import make_problem
 from jaxwave.propagators import acoustic, call_of, elastic, scalar
 from jaxwave.results import Result, State
 from jaxwave.simulation import simulate
@@ -86,10 +85,11 @@ def born(equation: Equation, perturbation: Equation, grid: Grid, dt: float, **ar
     arguments["max_vel"] = _max_vel(Call(equation, grid, dt, **arguments))
 
     def run(models: dict[str, jax.Array]) -> tuple[tuple[State, dict[str, jax.Array]], Result]:
-        out = simulate(dataclasses.replace(equation, **models), grid, dt, **arguments)
+        out = simulate(equation.with_models(models), grid, dt, **arguments)
         return (out.state, out.records), out
 
-    return _born(run, *({name: getattr(e, name) for name in names} for e in (equation, perturbation)), names)
+    models, along = ({name: getattr(e, name) for name in names} for e in (equation, perturbation))
+    return _born(run, models, along, names)
 
 
 def scalar_born(
@@ -197,7 +197,7 @@ def _max_vel(call: Call) -> float | None:
         return call.max_vel
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come again when it runs
-        return describe(call).info.max_vel
+        return make_problem(call).info.max_vel
 
 
 def _born(

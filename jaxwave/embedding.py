@@ -1,8 +1,8 @@
 """Between a user's arrays and the padded grid: plain JAX, differentiated by JAX.
 
-:func:`prepare` makes the operands of the time loop from models, amplitudes, locations and initial wavefields;
-:func:`finish` makes records and a user's view of the final state from what the loop returns. What is peculiar to a
-physics comes from its equation.
+:func:`pad_inputs` makes the operands of the time loop from models, amplitudes, locations and wavefields;
+:func:`unpad_outputs` makes records and a user's view of the final state from what the loop returns. What differs from
+equation to equation comes from the equation.
 """
 
 from __future__ import annotations
@@ -88,13 +88,13 @@ def profiles(equation: Equation, dt: float, max_vel: float, pml_freq: float, dty
 
 def run_inputs(setup: Setup, arrays: Arrays, max_vel: float, pml_freq: float) -> tuple[RunInputs, jax.Array]:
     """The operands of a run, and the weights of its records."""
-    m, operands, weights, amplitudes, x = prepare(setup, arrays)
+    m, operands, weights, amplitudes, x = pad_inputs(setup, arrays)
     layers = profiles(setup.equation, setup.inner_dt, max_vel, pml_freq, np.dtype(m[0].dtype))
     return RunInputs(m, operands._replace(profiles=layers), [], amplitudes, x), weights
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def prepare(setup: Setup, arrays: Arrays):
+def pad_inputs(setup: Setup, arrays: Arrays):
     """Coefficients, constants, weights of the records, injected amplitudes [step, shot, source], first state.
 
     The arrays are those of a checked problem, whose sources and receivers are :class:`Points` already.
@@ -106,7 +106,7 @@ def prepare(setup: Setup, arrays: Arrays):
     cells = ({kind: found.cells for kind, found in points.items()} for points in (sources, receivers))
     operands = Operands(*cells, profiles=None)
     weights = jnp.concatenate([_no_points(setup, dtype), *(found.weight for found in receivers.values())], axis=1)
-    state = setup.equation.confine(m, _first_state(setup, m, arrays))
+    state = setup.equation.zero_vacuum(m, _first_state(setup, m, arrays))
     return m, operands, weights, _injected(setup, m, arrays, sources, dtype), state
 
 
@@ -161,7 +161,7 @@ def _first_state(setup: Setup, m, arrays: Arrays):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def finish(setup: Setup, receivers: Mapping[str, Any], weights: jax.Array, data: jax.Array, x: Any):
+def unpad_outputs(setup: Setup, receivers: Mapping[str, Any], weights: jax.Array, data: jax.Array, x: Any):
     """Records [shot, receiver, nt] by kind; the final wavefields and memory variables as users see them; whether the
     wavefields are finite.
     """

@@ -14,7 +14,7 @@ from __future__ import annotations
 import jax
 
 from jaxwave import observe
-from jaxwave.chunks import AdjointInputs, Plan, RunInputs, each, join, over_chunks, over_entries, over_unstored
+from jaxwave.chunks import AdjointInputs, Plan, RunInputs, join, map_present, over_chunks, over_entries, over_unstored
 from jaxwave.forward import forward_chunk
 from jaxwave.histories import histories, tokens
 
@@ -31,7 +31,7 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
     Returns:
         Records [nt, shot, receiver], the final state and, if ``save``, what is kept for the history.
     """
-    pairs, x, n_steps = inputs.pairs, inputs.state, inputs.amplitudes.shape[0]
+    pairs, x, n_steps = inputs.born_sources, inputs.state, inputs.amplitudes.shape[0]
     chunks = plan.chunks(n_steps, x, bool(save or pairs))
     keeper = histories(plan, n_steps, x, +1)
 
@@ -98,7 +98,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
             ]
             images = [terms for terms, _ in found]
             if steps.shape[0] < interval:  # the last entry, which stands for fewer steps
-                images = [each(lambda g: g * (steps.shape[0] / interval), terms) for terms in images]
+                images = [map_present(lambda g: g * (steps.shape[0] / interval), terms) for terms in images]
             w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, images)
             return ([front for _, front in found], w, tick, gradients), join(first, others)
 
@@ -108,9 +108,9 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
 
     w = equation.adjoint_start(m, operands, cotangent)
     served = [tuple(needed or None for needed in h.wanted) for h in kept]
-    gradients = [each(lambda _, zero: zero, needed, equation.gradient_start(m, w)) for needed in served]
+    gradients = [map_present(lambda _, zero: zero, needed, equation.gradient_start(m, w)) for needed in served]
     carry = (w, observe.first_tick(), gradients, [keeper.start(h) for h in kept])
     (w, _, gradients, _), ds = over_chunks(chunk_body, carry, data, chunks, interval, True)
     # Each stored step stands for ``interval`` steps of the imaging condition's sum over time.
-    dm = [each(lambda g: interval * g, equation.gradient_finish(m, gradient)) for gradient in gradients]
+    dm = [map_present(lambda g: interval * g, equation.gradient_finish(m, gradient)) for gradient in gradients]
     return dm, ds, equation.adjoint_finish(m, operands, w)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxwave import observe
-from jaxwave.chunks import Plan, RunInputs, each, join, over_entries, over_unstored
+from jaxwave.chunks import Plan, RunInputs, join, map_present, over_entries, over_unstored
 
 
 def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save: tuple[bool, ...], buffer, first):
@@ -40,13 +40,15 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
         count = steps.shape[0]  # the steps that the stored one stands for
         scatter = [
             (
-                dm if count == 1 else each(lambda g: count * g, dm),
-                each(lambda chunk: plan.decode(storage.entry(chunk, j, size), x), chunks),
+                dm if count == 1 else map_present(lambda g: count * g, dm),
+                map_present(lambda chunk: plan.decode(storage.entry(chunk, j, size), x), chunks),
             )
             for dm, chunks in stored
         ]
         x, tick, record, terms = advance(x, tick, first_t, steps[0], scatter, wanted)
-        buffer = each(lambda chunk, part: storage.keep(chunk, part, first + j, size), buffer, plan.pack(x, terms, save))
+        buffer = map_present(
+            lambda chunk, part: storage.keep(chunk, part, first + j, size), buffer, plan.pack(x, terms, save)
+        )
 
         def unstored(carry, k, s):
             x, tick, data, _ = advance(*carry, first_t + k, s, [], nothing)

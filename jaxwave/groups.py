@@ -47,9 +47,11 @@ def _of_shots(inputs: RunInputs, shots: slice) -> RunInputs:
     def cut(tree):
         return jax.tree.map(lambda x: x[shots], tree)
 
-    points = {name: cut(inputs.operands[name]) for name in ("sources", "receivers")}
+    points = {name: cut(getattr(inputs.operands, name)) for name in ("sources", "receivers")}
     m = jax.tree.map(lambda c: c[shots] if c.shape[0] > 1 else c, inputs.m)
-    return RunInputs(m, {**inputs.operands, **points}, inputs.pairs, inputs.amplitudes[:, shots], cut(inputs.state))
+    return RunInputs(
+        m, inputs.operands._replace(**points), inputs.born_sources, inputs.amplitudes[:, shots], cut(inputs.state)
+    )
 
 
 def join(results: Sequence[tuple]) -> tuple:

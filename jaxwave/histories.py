@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxwave import observe
-from jaxwave.chunks import History, Kept, Parts, Plan, Replayed, RunInputs, each
+from jaxwave.chunks import History, Parts, Plan, RecomputedHistory, RunInputs, StoredHistory, map_present
 from jaxwave.forward import forward_chunk
 from jaxwave.storage.base import chunk_spec
 from jaxwave.storage.recompute import Recompute
@@ -24,15 +24,19 @@ from jaxwave.storage.reverse import Reverse
 
 def as_history(plan: Plan, inputs: RunInputs, saved: Any, wanted: tuple[bool, ...]) -> History:
     """What other runs read as the history of a run with these ``inputs`` that saved ``saved``."""
-    return Replayed(inputs._replace(state=saved), wanted) if plan.storage.replays else Kept(saved, wanted)
+    return (
+        RecomputedHistory(inputs._replace(state=saved), wanted)
+        if plan.storage.replays
+        else StoredHistory(saved, wanted)
+    )
 
 
 def tokens(history: History) -> list:
     """The tokens of a streamed history, and of those that it is made again from."""
-    if isinstance(history, Replayed):
+    if isinstance(history, RecomputedHistory):
         return [
             *jax.tree.leaves(history.run.state),
-            *(token for other, _ in history.run.pairs for token in tokens(other)),
+            *(token for other, _ in history.run.born_sources for token in tokens(other)),
         ]
     return [part[0] for part in history.parts if part is not None]
 
@@ -61,7 +65,7 @@ class Stored:
     def open(self, save: tuple[bool, ...], owner: jax.Array, parents: Sequence[jax.Array]) -> Any:
         """Begins what a run saves."""
         sizes = self._plan.sizes(self._n_steps, self._x)
-        return each(lambda _: self._plan.storage.open(*sizes, owner, parents), self._plan.wanted(save))
+        return map_present(lambda _: self._plan.storage.open(*sizes, owner, parents), self._plan.wanted(save))
 
     def terms(self, save: tuple[bool, ...]) -> tuple[bool, ...]:
         """For which coefficients a run that saves makes chunks of terms."""
@@ -70,11 +74,11 @@ class Stored:
     def buffer(self, saved: Any, i, size: int, save: tuple[bool, ...]) -> tuple[Parts, Any]:
         """What a run that saves fills with the ``size`` entries of chunk ``i``, and the number of the first there."""
         spec = self._plan.pack_spec(self._x, self.terms(save))
-        return each(lambda entry: self._plan.storage.buffer(entry, size), spec), 0
+        return map_present(lambda entry: self._plan.storage.buffer(entry, size), spec), 0
 
     def put(self, saved: Any, i, before: Any, after: Any, chunks: Parts) -> Any:
         """Chunk ``i``, as filled, into what is saved; ``before`` and ``after`` are the states at its ends."""
-        return each(lambda chunk, part: self._plan.storage.put(part, i, chunk), chunks, saved)
+        return map_present(lambda chunk, part: self._plan.storage.put(part, i, chunk), chunks, saved)
 
     def start(self, history: History) -> Any:
         """What is carried from one ``read`` of this history to the next."""
@@ -83,7 +87,7 @@ class Stored:
     def read(self, history: History, cursor: Any, i, size: int) -> tuple[Parts, Any]:
         """Chunk ``i``, of ``size`` entries, of each term; and the cursor for the next."""
         spec = chunk_spec(self._plan.entry_spec(self._x), size)
-        return each(lambda part: self._plan.storage.get(part, i, spec, self._direction), history.parts), cursor
+        return map_present(lambda part: self._plan.storage.get(part, i, spec, self._direction), history.parts), cursor
 
     # ---- for the adjoint loop, which goes through the entries of a chunk from the last to the first ----
 
@@ -95,7 +99,7 @@ class Stored:
     def entry(self, history: History, chunk: Any, front: Any, j, size: int) -> tuple[Parts, Any]:
         """The terms of entry ``j``, and what has changed."""
         plan = self._plan
-        return each(lambda part: plan.decode(plan.storage.entry(part, j, size), self._x), chunk), front
+        return map_present(lambda part: plan.decode(plan.storage.entry(part, j, size), self._x), chunk), front
 
 
 class _Front(NamedTuple):
@@ -141,20 +145,20 @@ class Replaying(Stored):
     def _front(self, run: RunInputs, i) -> _Front:
         """The states that were kept at place ``i``."""
         kept = self._plan.storage.get_state(run.state, i, self._leaves, self._direction)
-        return _Front(jax.tree.unflatten(self._structure, kept), [self._front(h.run, i) for h, _ in run.pairs])
+        return _Front(jax.tree.unflatten(self._structure, kept), [self._front(h.run, i) for h, _ in run.born_sources])
 
     def _replay(self, run: RunInputs, front: _Front, i, size: int, save: tuple[bool, ...]) -> tuple[_Front, Parts]:
         """From the start of chunk ``i`` to its end; and the chunks of the terms to save."""
         replayed = [
-            self._replay(h.run, f, i, size, h.wanted) for (h, _), f in zip(run.pairs, front.others, strict=True)
+            self._replay(h.run, f, i, size, h.wanted) for (h, _), f in zip(run.born_sources, front.others, strict=True)
         ]
-        stored = [(dm, chunks) for (_, dm), (_, chunks) in zip(run.pairs, replayed, strict=True)]
+        stored = [(dm, chunks) for (_, dm), (_, chunks) in zip(run.born_sources, replayed, strict=True)]
         interval = self._plan.interval
         t = i * self._size * interval
         series = lax.dynamic_slice_in_dim(self._whole_entries(run.amplitudes), t, size * interval)
         carry = (front.x, observe.first_tick())
         spec, storage = self._plan.pack_spec(self._x, save), self._plan.storage
-        buffer = each(lambda entry: storage.buffer(entry, size), spec)
+        buffer = map_present(lambda entry: storage.buffer(entry, size), spec)
         (x, _), chunks, _ = forward_chunk(self._quiet, run, carry, t, series, stored, save, buffer, 0)
         return _Front(x, [f for f, _ in replayed]), chunks
 
@@ -167,7 +171,7 @@ class Replaying(Stored):
 
     def _slots(self, run: RunInputs) -> _Front:
         """The kept states of a run, and of those that it is replayed from."""
-        return _Front(run.state, [self._slots(h.run) for h, _ in run.pairs])
+        return _Front(run.state, [self._slots(h.run) for h, _ in run.born_sources])
 
     def _load(self, slots: _Front, place) -> _Front:
         kept = self._plan.storage.get_state(slots.x, place, self._leaves, self._direction)
@@ -224,7 +228,7 @@ class Reversing(Stored):
 
     def put(self, saved, i, before, after, chunks):
         (chunk,) = chunks
-        return self._plan.storage.put_segment(saved, i, self._size, chunk, self._plan.equation.levels_of(after))
+        return self._plan.storage.put_segment(saved, i, self._size, chunk, self._plan.equation.time_levels(after))
 
     def read(self, history, cursor, i, size):
         plan, storage, spec = self._plan, self._plan.storage, self._plan.entry_spec(self._x)
@@ -233,10 +237,10 @@ class Reversing(Stored):
         def back(carry, j):
             front, buffer = carry
             terms, front = self._back(history, segment, front, j)
-            buffer = each(lambda chunk, g: storage.keep(chunk, plan.encode(g), j, size), buffer, terms)
+            buffer = map_present(lambda chunk, g: storage.keep(chunk, plan.encode(g), j, size), buffer, terms)
             return (front, buffer), None
 
-        carry = (front, each(lambda _: storage.buffer(spec, size), plan.wanted(history.wanted)))
+        carry = (front, map_present(lambda _: storage.buffer(spec, size), plan.wanted(history.wanted)))
         unroll = min(plan.equation.levels, size)
         (_, buffer), _ = lax.scan(back, carry, jnp.arange(size), reverse=True, unroll=unroll)
         return buffer, cursor
@@ -246,23 +250,25 @@ class Reversing(Stored):
 
     def entry(self, history, chunk, front, j, size):
         terms, front = self._back(history, chunk, front, j)
-        return each(lambda g: self._plan.decode(self._plan.encode(g), self._x), terms), front
+        return map_present(lambda g: self._plan.decode(self._plan.encode(g), self._x), terms), front
 
     def _load(self, run: RunInputs, i, size: int) -> tuple[_Segment, _Front]:
         """Segment ``i``, and the wavefields at its end."""
         storage = self._plan.storage
         ring, first, levels = storage.get_segment(run.state, i, self._size, size, self._kept, self._direction)
-        others = [self._load(h.run, i, size) for h, _ in run.pairs]
+        others = [self._load(h.run, i, size) for h, _ in run.born_sources]
         series = lax.dynamic_slice_in_dim(run.amplitudes, i * self._size, size)
         segment = _Segment(ring, first, series, [segment for segment, _ in others])
         return segment, _Front(levels, [front for _, front in others])
 
-    def _back(self, history: Replayed, segment: _Segment, front: _Front, j) -> tuple[Parts, _Front]:
+    def _back(self, history: RecomputedHistory, segment: _Segment, front: _Front, j) -> tuple[Parts, _Front]:
         """The terms of step ``j`` of a segment, and the wavefields before it."""
         plan, run = self._plan, history.run
-        others = [self.entry(h, *x, j, 1) for (h, _), *x in zip(run.pairs, segment.others, front.others, strict=True)]
-        scatter = [(dm, terms) for (_, dm), (terms, _) in zip(run.pairs, others, strict=True)]
+        others = [
+            self.entry(h, *x, j, 1) for (h, _), *x in zip(run.born_sources, segment.others, front.others, strict=True)
+        ]
+        scatter = [(dm, terms) for (_, dm), (terms, _) in zip(run.born_sources, others, strict=True)]
         ring = plan.storage.unpack(segment.ring, segment.first + j, self._kept[0])
         s, wanted = segment.series[j], plan.wanted(history.wanted)
-        levels, terms = plan.equation.reverse_step(run.m, run.operands, front.x, s, scatter, ring, wanted)
+        levels, terms = plan.equation.time_reversed_step(run.m, run.operands, front.x, s, scatter, ring, wanted)
         return terms, _Front(levels, [f for _, f in others])

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jaxwave import validate
 from jaxwave.call import Call
 from jaxwave.dispatch import compiler_options
-from jaxwave.embedding import prepare
+from jaxwave.embedding import pad_inputs
 from jaxwave.equations.base import Equation
 from jaxwave.planning import StoragePlan, device_bytes
-from jaxwave.problem import Problem, describe
+from jaxwave.problem import Problem, make_problem
 from jaxwave.propagators import call_of
 from jaxwave.simulation import run
 from jaxwave.storage.auto import Auto
@@ -55,7 +55,8 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
     Nothing is propagated or allocated: the gradient is compiled, and the compiler's plan of the device memory is read.
 
     Args:
-        models_spacing_and_dt: As for the propagator: models, ``grid_spacing`` and ``dt``. A ``jax.ShapeDtypeStruct``
+        models_spacing_and_dt: As for the propagator: models, ``grid_spacing`` and ``dt``; or, with all other arguments,
+            as for :func:`jaxwave.simulate`: equation, grid and dt. A ``jax.ShapeDtypeStruct``
             may stand in place of a model (then give ``max_vel``).
         propagator: Name of the propagator: "scalar" (the default), "acoustic" or "elastic".
         arguments: As for the propagator.
@@ -83,14 +84,14 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
     if not any(isinstance(x, jax.ShapeDtypeStruct) for x in models.values()):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come again below
-            call = dataclasses.replace(call, max_vel=describe(call).info.max_vel)
+            call = dataclasses.replace(call, max_vel=make_problem(call).info.max_vel)
         models = {name: validate.real_array(name, x) for name, x in models.items()}
 
-    def misfit(models):
-        problem = describe(call.with_models(models))
+    def misfit(models: dict[str, jax.Array]) -> jax.Array:
+        problem = make_problem(call.with_models(models))
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), problem.arrays)
-        seen.append((problem, jax.eval_shape(functools.partial(prepare, problem.setup), shapes)[-1]))
-        return sum(jnp.sum(record**2) for record in run(problem).records.values())
+        seen.append((problem, jax.eval_shape(functools.partial(pad_inputs, problem.setup), shapes)[-1]))
+        return jnp.stack([jnp.sum(record**2) for record in run(problem).records.values()]).sum()
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
     shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in models.items()}
@@ -138,16 +139,19 @@ def plan(
         >>> report.chosen.device <= 4 * 2**20
         True
     """
+    storage_mode = arguments.pop("storage", storage_mode)  # its name in simulate
     if not isinstance(storage_mode, Auto):
         raise TypeError(f"`storage_mode` of a plan must be a jaxwave.storage.Auto; got {storage_mode!r}")
-    call, seen = _call(models_spacing_and_dt, propagator, {**arguments, "storage_mode": storage_mode}), []
+    call = _call(models_spacing_and_dt, propagator, {**arguments, "storage_mode": storage_mode})
+    seen: list[Any] = []
     shapes = {name: x for name, x in call.models.items() if isinstance(x, jax.ShapeDtypeStruct)}
 
-    def checked(given):
-        seen.append(describe(call.with_models(given)).plan.storage)
+    def checked(given: dict[str, jax.Array]) -> None:
+        seen.append(make_problem(call.with_models(given)).plan.storage)
 
     jax.eval_shape(checked, shapes)
-    return seen[0].report()
+    report: StoragePlan = seen[0].report()
+    return report
 
 
 def _call(positional: tuple[Any, ...], propagator: str, arguments: Mapping[str, Any]) -> Call:

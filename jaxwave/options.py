@@ -11,7 +11,7 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Protocol, TypedDict, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypedDict, TypeVar, get_args, get_type_hints
 
 from jax.typing import ArrayLike
 
@@ -183,14 +183,6 @@ RAISES = """
 """.strip("\n")
 
 
-class Propagator(Protocol):
-    """A function of models, ``grid_spacing``, ``dt`` and options."""
-
-    __name__: str
-
-    def __call__(self, *models_spacing_and_dt: Any, **options: Any) -> Any: ...
-
-
 P = TypeVar("P", bound=Callable[..., Any])
 
 
@@ -212,7 +204,8 @@ def documented(options: type) -> Callable[[P], P]:
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
             for name, default in defaults(options).items()
         ]
-        function.__signature__ = own.replace(parameters=[*positional, *keywords])
+        signature = own.replace(parameters=[*positional, *keywords])
+        setattr(function, "__signature__", signature)  # noqa: B010  not an attribute that functions have
         text = inspect.cleandoc(function.__doc__ or "")
         for name, part, depth in (("options", OPTIONS, 4), ("raises", RAISES, 0)):
             text = text.replace(" " * depth + f"{{{name}}}", textwrap.indent(textwrap.dedent(part), " " * depth))

@@ -28,7 +28,7 @@ import numpy as np
 
 from jaxwave.chunks import Plan
 from jaxwave.dispatch import compiler_options
-from jaxwave.embedding import Arrays, Setup, prepare, run_inputs
+from jaxwave.embedding import Arrays, Setup, pad_inputs, run_inputs
 from jaxwave.rules import propagate
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, Storage
@@ -321,7 +321,7 @@ def _compiled_bytes(case: Case, storage: Storage) -> int:
 @_outside_traces
 def _state(case: Case) -> Any:
     arrays, setup = _arrays(case, 1), _begun(case, 1)
-    return jax.eval_shape(lambda: prepare(setup, arrays)[-1])
+    return jax.eval_shape(lambda: pad_inputs(setup, arrays)[-1])
 
 
 # ---- choosing ----

@@ -39,7 +39,7 @@ class Problem:
     between: Mapping[str, Hicks]
 
 
-def describe(call: Call) -> Problem:
+def make_problem(call: Call) -> Problem:
     """Checks the arguments of a call and settles everything static about it."""
     validate.instance("equation", call.equation, Equation, "jaxwave.Scalar(v)")
     validate.instance("grid", call.grid, Grid, "jaxwave.Grid(5.0)")
@@ -50,7 +50,7 @@ def describe(call: Call) -> Problem:
     n_shots = _shots(ndim, arrays)
     given = call.grid.boundary
     spacing, dt = validate.spacing(call.grid.spacing, ndim), validate.positive("dt", call.dt)
-    kinds, widths = validate.boundary_kinds(given.kinds, given.pml_width, ndim, physics.plain_face)
+    kinds, widths = validate.boundary_kinds(given.kinds, given.pml_width, ndim, physics.default_boundary)
     nt = validate.steps(call.nt, arrays.amplitudes)
     accuracy = validate.accuracy(call.grid.accuracy)
     region = _region(call, next(iter(arrays.models.values())).shape[-ndim:], arrays, widths, kinds)
@@ -67,6 +67,7 @@ def describe(call: Call) -> Problem:
     sanity.places(physics, ndim, arrays, region, kinds)
     interval = validate.whole("model_gradient_sampling_interval", call.gradient_interval, 1)
     fraction = validate.fraction("mpml_fraction", given.mpml_fraction)
+    validate.multiaxial(fraction, physics.multiaxial, type(physics).__name__)
     equation = physics.on(PaddedGrid(region.shape, spacing, accuracy, widths, kinds, fraction))
     n_before, before = _before(call.state, step_ratio, arrays.amplitudes)
     pml_freq = _pml_freq(given.pml_freq, arrays.amplitudes, arrays.sources, dt, layers=any(widths))
@@ -101,13 +102,16 @@ def _by_kind(given: Any) -> Mapping[str, Any]:
     return given if isinstance(given, Mapping) else {} if given is None else {"": given}
 
 
-def _largest_speed(physics, values, spacing, accuracy, kinds, region: Region, enough: float) -> float:
+def _largest_speed(
+    physics: Equation, values: Mapping[str, np.ndarray], spacing: Sequence[float], accuracy: int,
+    kinds: Sequence[str | None], region: Region, enough: float,
+) -> float:  # fmt: skip
     """The speed that models with known values need, as a whole and in the region, whose edges the layers continue."""
     found = physics.largest_speed(values, spacing, accuracy, kinds, enough)
     shape = next(iter(values.values())).shape[-len(spacing) :]
     if region.shape == shape:
         return found
-    cut = (..., *(slice(a, b) for a, b in zip(region.start, region.stop, strict=True)))
+    cut: Any = (..., *(slice(a, b) for a, b in zip(region.start, region.stop, strict=True)))
     part = {name: x[cut] for name, x in values.items()}
     if physics.fastest(part) == 0:  # vacuum
         return found
@@ -124,7 +128,7 @@ def _arrays(physics: Equation, call: Call, receivers: Mapping[str, Any]) -> tupl
     sources = _checked(validate.locations, "source_locations", {k: x for k, (_, x) in given.items()})
     receivers = _checked(validate.locations, "receiver_locations", places)
     fields, memory = _initial(call)
-    named = {validate.named("source_amplitudes", kind): x for kind, x in amplitudes.items()}
+    named: dict[str, Any] = {validate.named("source_amplitudes", kind): x for kind, x in amplitudes.items()}
     validate.same_dtype(**models, **named, **fields)
     for kind in {**amplitudes, **sources}:
         names = validate.named("source_amplitudes", kind), validate.named("source_locations", kind)
@@ -139,7 +143,9 @@ def _arrays(physics: Equation, call: Call, receivers: Mapping[str, Any]) -> tupl
     return ndim, Arrays(models, amplitudes, sources, receivers, fields, memory, before={}, start=None)
 
 
-def _placed(locations: dict[str, Any], region: Region, equation: Equation, models: dict[str, Any]) -> dict[str, Points]:
+def _placed(
+    locations: Mapping[str, Any], region: Region, equation: Equation, models: Mapping[str, Any]
+) -> dict[str, Points]:
     """Locations by kind as points of the padded grid."""
     start, dtype = np.asarray(region.start, np.int32), next(iter(models.values())).dtype
     known = {kind: (x, validate.concrete(x)) for kind, x in locations.items()}
@@ -190,7 +196,9 @@ def _check_paths(storage: Storage | Auto) -> None:
             check_path(tier.path)
 
 
-def _region(call: Call, shape: tuple[int, ...], arrays: Arrays, widths, kinds) -> Region:
+def _region(
+    call: Call, shape: tuple[int, ...], arrays: Arrays, widths: Sequence[int], kinds: Sequence[str | None]
+) -> Region:
     ndim, fields = len(shape), list(arrays.fields.values())
     validate.region_choice(call.survey_pad, call.origin, ndim, bool(fields))
     if call.origin is not None:
@@ -208,8 +216,9 @@ def _region(call: Call, shape: tuple[int, ...], arrays: Arrays, widths, kinds) -
         return Region((0,) * ndim, tuple(shape))
     pads = validate.per_face("survey_pad", call.survey_pad, ndim, optional=True)
     pads = tuple(None if kind in validate.REFLECTING else pad for kind, pad in zip(kinds, pads, strict=True))
-    values = [validate.concrete(x) for places in (arrays.sources, arrays.receivers) for x in places.values()]
-    if any(x is None for x in values):
+    given = [*arrays.sources.values(), *arrays.receivers.values()]
+    values = [value for x in given if (value := validate.concrete(x)) is not None]
+    if len(values) < len(given):
         raise ValueError(
             "`survey_pad` needs locations whose values are known, but they are traced; close over them instead of "
             "passing them through jit, or leave survey_pad out"
@@ -217,14 +226,17 @@ def _region(call: Call, shape: tuple[int, ...], arrays: Arrays, widths, kinds) -
     return survey_region(shape, values, pads)
 
 
-def _pml_freq(pml_freq, amplitudes, places, dt: float, layers: bool) -> float:
+def _pml_freq(
+    pml_freq: float | None, amplitudes: Mapping[str, Any], places: Mapping[str, Any], dt: float, layers: bool
+) -> float:
     if pml_freq is not None:
         return validate.positive("pml_freq", pml_freq)
     fallback = 0.1 / dt
     if not amplitudes:
         return fallback
     known = [(validate.concrete(amplitudes[kind]), validate.concrete(places[kind])) for kind in amplitudes]
-    if any(values is None or where is None for values, where in known):
+    used = [np.where(ignored(where)[..., None], 0, f) for f, where in known if f is not None and where is not None]
+    if len(used) < len(known):
         if not layers:
             return fallback
         warn(
@@ -233,7 +245,6 @@ def _pml_freq(pml_freq, amplitudes, places, dt: float, layers: bool) -> float:
             "(a fifth of the Nyquist frequency). Pass pml_freq, e.g. the wavelet's peak frequency",
         )
         return fallback
-    used = [np.where(ignored(where)[..., None], 0, values) for values, where in known]
     found = grid.peak_frequency(used, dt, default=0.0)
     if found == 0 and layers and any(x.shape[-1] > 1 and x.any() for x in used):
         warn(
@@ -257,12 +268,16 @@ def _tell_substeps(step_ratio: int, dt: float, max_vel: float, spacing: Sequence
         )
 
 
-def _tell_speed(physics, models, max_vel: float, needed: float, inner_dt: float, spacing: Sequence[float]) -> None:
+def _tell_speed(
+    physics: Equation, models: Mapping[str, Any], max_vel: float, needed: float, inner_dt: float,
+    spacing: Sequence[float],
+) -> None:  # fmt: skip
     """Warns of a ``max_vel`` below what the models need, if it matters."""
     limit, names = grid.cfl_time_step(needed, spacing), ", ".join(f"`{name}`" for name in models)
     if max_vel * (1 + 1e-6) >= needed:
         return
-    fastest = physics.fastest({name: validate.concrete(x) for name, x in models.items()})
+    known: dict[str, Any] = {name: validate.concrete(x) for name, x in models.items()}
+    fastest = physics.fastest(known)
     enough, speed = validate.at_least(needed), validate.at_least(fastest)
     if inner_dt > limit:
         why = "" if needed <= fastest else f" (more than the largest speed, {speed}, for the contrast of density)"
@@ -281,10 +296,10 @@ def _tell_speed(physics, models, max_vel: float, needed: float, inner_dt: float,
         )
 
 
-def _checked_fields(equation: Equation, fields, n_shots: int, of_state: bool):
+def _checked_fields(equation: Equation, fields: Mapping[str, Any], n_shots: int, of_state: bool) -> dict[str, Any]:
     """Initial wavefields on the region with its layers."""
     whose = "`initial_state` belongs to another grid or other layers: its " if of_state else ""
-    geometry, padded = equation.grid, {}
+    geometry, padded = equation.grid, dict[str, Any]()
     offsets = equation.wavefield_offsets(geometry.ndim)
     for name, field in fields.items():
         seen = geometry.seen(offsets[name])
@@ -300,7 +315,9 @@ def _checked_fields(equation: Equation, fields, n_shots: int, of_state: bool):
     return padded
 
 
-def _checked_memory(equation: Equation, memory, n_shots: int, models):
+def _checked_memory(
+    equation: Equation, memory: tuple[tuple[Any, ...], ...] | None, n_shots: int, models: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], ...] | None:
     if memory is None:
         return None
     for part, group in zip(memory, equation.memory(), strict=True):
@@ -317,7 +334,7 @@ def _checked_memory(equation: Equation, memory, n_shots: int, models):
     return memory
 
 
-def _before(state: State | None, step_ratio: int, amplitudes) -> tuple[int | None, dict[str, Any]]:
+def _before(state: State | None, step_ratio: int, amplitudes: Mapping[str, Any]) -> tuple[int | None, dict[str, Any]]:
     """The samples of each kind of source that a state with sub-steps has: their number, and [shot, source, sample]."""
     last = None if state is None else state.last_sources
     validate.same_substeps(state, last, step_ratio)

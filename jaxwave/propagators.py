@@ -15,7 +15,7 @@ from jaxwave.equations.base import Equation
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.scalar import Scalar
 from jaxwave.options import AcousticOptions, ElasticOptions, ScalarOptions, documented, to_call
-from jaxwave.problem import describe
+from jaxwave.problem import make_problem
 from jaxwave.results import AcousticResult, AcousticState, ElasticResult, ElasticState, Result, ScalarResult
 from jaxwave.simulation import run
 
@@ -69,8 +69,8 @@ def scalar(
         >>> out.receiver_amplitudes.shape
         (1, 2, 100)
     """
-    out = run(describe(to_call("scalar", ScalarOptions, Scalar(v), grid_spacing, dt, options)))
-    return ScalarResult(*_parts(out, ("wavefield_0", "wavefield_m1"), ("psi", "zeta")), out.records[""])
+    out = run(make_problem(to_call("scalar", ScalarOptions, Scalar(v), grid_spacing, dt, options)))
+    return ScalarResult(*_parts(out, ("wavefield_0", "wavefield_m1"), ("psi", "zeta")), *_records(out, Scalar(v)))
 
 
 @documented(AcousticOptions)
@@ -120,7 +120,7 @@ def acoustic(
             have no layer, and lie half a cell outside the centre of the outermost cell. Default (None): "pml" where
             ``pml_width`` is not 0, else an edge with p = 0 beyond it.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest in ``v``, or more
-            where a contrast of density needs it (at order 2 never; docs/propagators.md has numbers); required where the
+            where a contrast of density needs it (at order 2 never; docs/time_steps.md has numbers); required where the
             values of a model are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
         pressure_0: Initial pressure [shot, *region], or with the cells of the layers. Default 0.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
@@ -147,7 +147,7 @@ def acoustic(
         R. W. Graves, Bull. Seism. Soc. Am. 86 (1996); P. Moczo et al., Bull. Seism. Soc. Am. 92 (2002).
     """
     equation = Acoustic(v, rho)
-    out = run(describe(to_call("acoustic", AcousticOptions, equation, grid_spacing, dt, options)))
+    out = run(make_problem(to_call("acoustic", AcousticOptions, equation, grid_spacing, dt, options)))
     return AcousticResult(*_parts(out, AcousticState._fields[:4], ("psi", "phi")), *_records(out, equation))
 
 
@@ -228,7 +228,7 @@ def elastic(
             PML. Waves that plates, ducts or soft layers guide may grow in plain layers, and do not with 0.05 to 0.1;
             but oblique waves are reflected more. Default 0: a plain PML.
         max_vel: Largest speed that the time step and the layers are made for. Default: the largest of P waves, or more
-            where a contrast of density needs it (docs/propagators.md has numbers); required where the values of a model
+            where a contrast of density needs it (docs/time_steps.md has numbers); required where the values of a model
             are not known, as under ``jit``. One that is too small is a :class:`SpeedWarning`.
         vz_0, vy_0, vx_0: Initial velocities, half a step of the loop earlier: [shot, *region], or with the layers and
             the value before the first cell of their own axis, as they are returned. Default: what they must be for
@@ -259,7 +259,7 @@ def elastic(
         PML: K. C. Meza-Fajardo and A. S. Papageorgiou, Bull. Seism. Soc. Am. 98 (2008).
     """
     equation = Elastic(lamb, mu, buoyancy)
-    out = run(describe(to_call("elastic", ElasticOptions, equation, grid_spacing, dt, options)))
+    out = run(make_problem(to_call("elastic", ElasticOptions, equation, grid_spacing, dt, options)))
     return ElasticResult(*_parts(out, ElasticState._fields[:9], ("psi", "phi")), *_records(out, equation))
 
 
@@ -276,9 +276,9 @@ def _records(out: Result, equation: Equation) -> list[Any]:
 
 
 PROPAGATORS: dict[str, tuple[Any, Equation, type]] = {
-    "scalar": (scalar, Scalar(), ScalarOptions),
-    "acoustic": (acoustic, Acoustic(), AcousticOptions),
-    "elastic": (elastic, Elastic(), ElasticOptions),
+    "scalar": (scalar, Scalar(None), ScalarOptions),
+    "acoustic": (acoustic, Acoustic(None, None), AcousticOptions),
+    "elastic": (elastic, Elastic(None, None, None), ElasticOptions),
 }
 """Each propagator by name, with its equation and its options."""
 

@@ -23,7 +23,7 @@ import numpy as np
 from jax import lax
 
 from jaxwave import dispatch, groups, jax_internals
-from jaxwave.chunks import AdjointInputs, History, Plan, Replayed, RunInputs, each
+from jaxwave.chunks import AdjointInputs, History, Plan, RecomputedHistory, RunInputs, map_present
 from jaxwave.engine import adjoint_loop, run_loop
 from jaxwave.histories import as_history, tokens
 from jaxwave.jax_internals import instantiate_zeros, is_symbol, is_undefined, is_zero
@@ -200,7 +200,7 @@ def _kept(plan: Plan, inputs: RunInputs, saved, save: tuple[bool, ...]):
     if any(want and part is None for want, part in zip(wanted, saved, strict=True)):
         # A term is not kept beside those that it is the sum of.
         return _bind_run(inputs, _unobserved(plan), save)[2:]
-    return [each(lambda _, part: part, wanted, saved)]
+    return [map_present(lambda _, part: part, wanted, saved)]
 
 
 def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history: History) -> RunInputs:
@@ -209,7 +209,7 @@ def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history: Histor
     perturbed = tuple(not is_zero(dm) for dm in dots.m)
     if any(perturbed):
         pairs.append((plan.select(history, perturbed), tuple(None if is_zero(dm) else dm for dm in dots.m)))
-    for (other, dm), (other_dot, dm_dot) in zip(inputs.pairs, dots.pairs, strict=True):
+    for (other, dm), (other_dot, dm_dot) in zip(inputs.born_sources, dots.born_sources, strict=True):
         if not _all_zero(dm_dot):
             pairs.append((other, _instantiate(dm_dot)))
         if not _all_zero(other_dot):
@@ -219,24 +219,25 @@ def _tangent_run(plan: Plan, inputs: RunInputs, dots: RunInputs, history: Histor
 
 def _tangent_history(plan: Plan, history: History, dot: History) -> History:
     """The history of tangents: stored like the primal one, or replayed with it."""
-    if isinstance(history, Replayed):
-        return Replayed(_tangent_run(plan, history.run, dot.run, history), history.wanted)
+    if isinstance(history, RecomputedHistory):
+        return RecomputedHistory(_tangent_run(plan, history.run, dot.run, history), history.wanted)
     return _instantiate(dot)
 
 
 def _run_transpose(cotangents, *leaves, tree, plan, save):
     inputs = jax.tree.unflatten(tree, leaves)
     n = _structure(inputs.state).num_leaves
-    if any(not is_zero(ct) for ct in cotangents[n + 1 :]) or _undefined([h for h, _ in inputs.pairs]):
+    if any(not is_zero(ct) for ct in cotangents[n + 1 :]) or _undefined([h for h, _ in inputs.born_sources]):
         _refuse_history_transpose()
-    wanted = [_undefined(dm) for _, dm in inputs.pairs]
-    histories = [h for (h, _), want in zip(inputs.pairs, wanted, strict=True) if want]
+    wanted = [_undefined(dm) for _, dm in inputs.born_sources]
+    histories = [h for (h, _), want in zip(inputs.born_sources, wanted, strict=True) if want]
     data, *state = (instantiate_zeros(ct) for ct in cotangents[: n + 1])
     state = jax.tree.unflatten(_structure(inputs.state), state)
     gradients, ds, dx = _bind_adjoint(AdjointInputs(inputs.m, inputs.operands, histories, data, state), plan)
     found = iter(gradients)
     pairs = [
-        (_nothing(h), next(found) if want else _nothing(dm)) for (h, dm), want in zip(inputs.pairs, wanted, strict=True)
+        (_nothing(h), next(found) if want else _nothing(dm))
+        for (h, dm), want in zip(inputs.born_sources, wanted, strict=True)
     ]
     return _flatten_with_none(RunInputs(_nothing(inputs.m), _nothing(inputs.operands), pairs, ds, dx), leaves)
 
@@ -344,7 +345,7 @@ def _eager(flat, *leaves, tree, plan, **static):
 def _tokens(inputs) -> list:
     """Tokens of the streamed histories that a primitive reads."""
     if isinstance(inputs, RunInputs):
-        histories = [h for h, _ in inputs.pairs]
+        histories = [h for h, _ in inputs.born_sources]
     else:
         histories = (inputs if isinstance(inputs, AdjointInputs) else inputs[0]).histories
     return [token for h in histories for token in tokens(h)]

@@ -95,5 +95,5 @@ def dispersion(physics: Equation, arrays: Arrays, dt: float, spacing: Sequence[f
 
 def _known(arrays: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
     """Their values, None if any is traced."""
-    values = {name: validate.concrete(x) for name, x in arrays.items()}
-    return None if any(x is None for x in values.values()) else values
+    values = {name: value for name, x in arrays.items() if (value := validate.concrete(x)) is not None}
+    return values if len(values) == len(arrays) else None

@@ -8,9 +8,9 @@ from jax.typing import ArrayLike
 
 from jaxwave import substeps, validate
 from jaxwave.call import Call, Callbacks, Grid, Receivers, Sources
-from jaxwave.embedding import finish, last_samples, run_inputs
+from jaxwave.embedding import last_samples, run_inputs, unpad_outputs
 from jaxwave.equations.base import Equation
-from jaxwave.problem import Problem, describe
+from jaxwave.problem import Problem, make_problem
 from jaxwave.results import LastSources, Result, State
 from jaxwave.rules import propagate
 from jaxwave.storage.auto import Auto
@@ -92,7 +92,7 @@ def simulate(
         equation, grid, dt, sources, receivers, nt, wavefields, state, max_vel, survey_pad, origin, gradient_interval,
         storage, callbacks,
     )  # fmt: skip
-    return run(describe(call))
+    return run(make_problem(call))
 
 
 def run(problem: Problem) -> Result:
@@ -100,7 +100,7 @@ def run(problem: Problem) -> Result:
     setup, info = problem.setup, problem.info
     inputs, weights = run_inputs(setup, problem.arrays, info.max_vel, info.pml_freq)
     data, x = propagate(inputs, problem.plan)
-    records, wavefields, memory, is_finite = finish(setup, inputs.operands.receivers, weights, data, x)
+    records, wavefields, memory, is_finite = unpad_outputs(setup, inputs.operands.receivers, weights, data, x)
     records |= {kind: hicks.receiver(records[kind]) for kind, hicks in problem.between.items()}
     if validate.surely_false(is_finite):
         raise FloatingPointError(

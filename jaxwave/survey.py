@@ -41,7 +41,7 @@ class Points(NamedTuple):
     weight: jax.Array | np.ndarray
 
 
-def ignored(locations) -> jax.Array | np.ndarray:
+def ignored(locations: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
     """Which of the locations [shot, point, axis] are to be skipped: [shot, point]."""
     return (locations == IGNORE_LOCATION).all(axis=-1)
 
@@ -70,7 +70,7 @@ def survey_region(
     return Region(tuple(start), tuple(stop))
 
 
-def place(locations: jax.Array | np.ndarray, start: np.ndarray, grid: PaddedGrid, dtype) -> Points:
+def place(locations: jax.Array | np.ndarray, start: np.ndarray, grid: PaddedGrid, dtype: Any) -> Points:
     """Model locations [shot, point, axis] as cells of the padded grid of a region that begins at cell ``start``.
 
     NumPy arrays stay with NumPy: a compiler would evaluate them again, slowly, where they are constants of a program.

@@ -17,7 +17,7 @@ from jaxwave.boundary import PaddedGrid
 from jaxwave.embedding import run_inputs
 from jaxwave.engine import RunInputs
 from jaxwave.equations.registry import EQUATIONS
-from jaxwave.problem import describe
+from jaxwave.problem import make_problem
 from jaxwave.propagators import call_of
 from jaxwave.rules import propagate, run_p
 from jaxwave.storage import HostStorage, Reverse
@@ -66,7 +66,7 @@ def discrete(case):
     given, (sources, receivers) = inputs(case), contract.locations(case)
     arguments = {**case.settings, **sources, **receivers, **given, "grid_spacing": case.spacing, "dt": case.dt}
     with contract.expect_substeps(case):
-        problem = describe(call_of(case.name, **arguments))
+        problem = make_problem(call_of(case.name, **arguments))
     info = problem.info
     m, operands, _, amplitudes, x = run_inputs(problem.setup, problem.arrays, info.max_vel, info.pml_freq)[0]
     return problem.plan, m, operands, amplitudes, x
@@ -249,8 +249,8 @@ def test_a_step_back_undoes_a_step(case):
             x, terms = equation.step(m, operands, before, s, [], every)
         scatter = [(dm, jax.tree.map(lambda g: 0.1 * g, terms))]
         x, terms = equation.step(m, operands, before, s, scatter, every)
-        back = equation.reverse_step(m, operands, equation.levels_of(x), s, scatter, equation.ring(x), every)
-        return (equation.levels_of(before), terms), back, equation.levels_of(x)
+        back = equation.time_reversed_step(m, operands, equation.time_levels(x), s, scatter, equation.ring(x), every)
+        return (equation.time_levels(before), terms), back, equation.time_levels(x)
 
     want, got, after = there_and_back(m, x, jax.tree.map(lambda c, d: jnp.where(c == 0, 0, d), m, random_like(11, m)))
     assert all(largest(a - b) > 0.01 * largest(a) for a, b in zip(want[0], after, strict=True))

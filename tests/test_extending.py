@@ -1,5 +1,7 @@
 """Equations from outside the package: nothing is registered, and all that the package does is there for them."""
 
+from types import MappingProxyType
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,7 @@ import optax
 import pytest
 
 import jaxwave
-from jaxwave import Hicks, Scheme, Source, Term, testing
-from jaxwave.equations.base import Equation, Model, model
+from jaxwave import Equation, Hicks, Model, Scheme, Source, Term, model, testing
 
 AXES = "zyx"
 
@@ -18,6 +19,8 @@ class SH(jaxwave.LeapfrogEquation):
 
     mu: Model = model("positive")
     rho: Model = model("positive")
+
+    faces = MappingProxyType({"free": "even", "rigid": "odd"})
 
     def scheme(self, ndim):
         stress = {f"s{name}": (axis,) for axis, name in enumerate(AXES[-ndim:])}

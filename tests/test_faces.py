@@ -18,7 +18,7 @@ from jaxwave.equations.derivative import Derivative
 from jaxwave.equations.leapfrog import scheme_of
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.equations.staggered import components, tensor
-from jaxwave.problem import describe
+from jaxwave.problem import make_problem
 from jaxwave.propagators import call_of
 from jaxwave.stencils import STAGGERED
 
@@ -215,7 +215,7 @@ def test_a_periodic_model_has_no_first_cell(name, accuracy):
 def settled(name, models, spacing, dt, **settings):
     """The equation of a call without sources, its operands and coefficients."""
     given = dict(zip(EQUATIONS[name].models, models, strict=True))
-    problem = describe(call_of(name, **given, **{"nt": 1, **settings}, grid_spacing=spacing, dt=dt))
+    problem = make_problem(call_of(name, **given, **{"nt": 1, **settings}, grid_spacing=spacing, dt=dt))
     equation, info = problem.plan.equation, problem.info
     m, operands, _, _, x = run_inputs(problem.setup, problem.arrays, info.max_vel, info.pml_freq)[0]
     nothing = (None,) * len(equation.coefficients_of_terms)

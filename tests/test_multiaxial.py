@@ -15,7 +15,7 @@ import jaxwave
 from jaxwave.boundary import PaddedGrid
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.leapfrog import layout
-from jaxwave.problem import describe
+from jaxwave.problem import make_problem
 from jaxwave.propagators import call_of
 
 BETA, RHO = 1500.0, 2000.0
@@ -69,7 +69,7 @@ def test_zero_is_the_plain_layer():
     given = {**case.settings, **given, "grid_spacing": case.spacing, "dt": case.dt}
     del given["initial_state"]
     plain, zero, some = (
-        describe(call_of(case.name, **given, **options))
+        make_problem(call_of(case.name, **given, **options))
         for options in ({}, {"mpml_fraction": 0.0}, {"mpml_fraction": 0.1})
     )
     assert plain.plan == zero.plan != some.plan

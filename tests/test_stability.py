@@ -304,7 +304,7 @@ def test_documented_speeds_are_enough_for_every_arrangement(accuracy):
 
 def noise(equation, m, like):
     rng = np.random.default_rng(0)
-    return equation.confine(m, jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape)), like))
+    return equation.zero_vacuum(m, jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape)), like))
 
 
 @pytest.mark.optimised

@@ -46,7 +46,12 @@ from jaxwave.equations.staggered import buoyancies, components
 
 
 class Acoustic(LeapfrogEquation):
-    """See the module's text."""
+    """The acoustic equation with variable density: v_t = -grad(p) / rho + f / rho, p_t = -K div(v) + K q, K = rho v^2.
+
+    Attributes:
+        v: Wave speed [*cells] (m/s), or [shot, *cells]. Positive, or 0 in vacuum.
+        rho: Density (kg/m^3), the same; 0 in vacuum.
+    """
 
     v: Model = model("positive where rho")
     rho: Model = model("not negative")

@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, Self, cast, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -85,18 +85,20 @@ class Equation:
         derived_terms: Terms that are the sum of others, by number: one is not kept where all of those are, and is then
             None among the terms that are handed back.
         matter: The model that is 0 in vacuum, where nothing moves; None if there is no vacuum.
-        plain_face: What a face without a layer is where nothing is asked for: a kind (see ``PaddedGrid.kinds``).
-        reversible: Whether :meth:`reverse_step` takes a step back.
+        default_boundary: What a face without a layer is where nothing is asked for: a kind (see ``PaddedGrid.kinds``).
+        reversible: Whether :meth:`time_reversed_step` takes a step back.
+        multiaxial: Whether its layers can damp derivatives along other axes (``Boundary.mpml_fraction``).
     """
 
-    grid: PaddedGrid = dataclasses.field(default=None, kw_only=True, repr=False)
+    grid: PaddedGrid = dataclasses.field(default=cast(PaddedGrid, None), kw_only=True, repr=False)
 
     dimensions: ClassVar[tuple[int, ...]] = (1, 2, 3)
     memory_names: ClassVar[tuple[str, ...]] = ()
     levels: ClassVar[int] = 1
-    plain_face: ClassVar[str | None] = None
+    default_boundary: ClassVar[str | None] = None
     matter: ClassVar[str | None] = None
     reversible: ClassVar[Any] = False
+    multiaxial: ClassVar[bool] = False
     coefficients_of_terms: ClassVar[Any] = ()
     derived_terms: ClassVar[Mapping[int, tuple[int, ...]]] = MappingProxyType({})
 
@@ -114,7 +116,12 @@ class Equation:
 
     def on(self, grid: PaddedGrid | None) -> Self:
         """The discrete equation on a grid; on None, what of it is the same on all grids."""
-        return dataclasses.replace(self, grid=grid, **dict.fromkeys(self.models))
+        return self.with_models(dict.fromkeys(self.models), grid)
+
+    def with_models(self, models: Mapping[str, Any], grid: PaddedGrid | None = None) -> Self:
+        """The equation with other models, by name."""
+        changes: dict[str, Any] = {**models, "grid": grid}
+        return dataclasses.replace(self, **changes)
 
     # ---- for the front end: what a user gives and sees ----
 
@@ -203,7 +210,7 @@ class Equation:
         """
         return wavefields
 
-    def confine(self, m: Coefficients, x: Any) -> Any:
+    def zero_vacuum(self, m: Coefficients, x: Any) -> Any:
         """A first state without values that no step can change, because their coefficient is zero (vacuum)."""
         return x
 
@@ -247,7 +254,7 @@ class Equation:
         n_sources = sum(cells[0].shape[1] for cells in operands.sources.values())
         totals = [total for total, _ in images]
 
-        def linear(x, s, dms):
+        def linear(x: Any, s: jax.Array, dms: Any) -> Any:
             scatter = [(dm, terms) for dm, (_, terms) in zip(dms, images, strict=True)]
             return self.step(m, operands, x, s, scatter, nothing)[0]
 
@@ -283,11 +290,11 @@ class Equation:
         """What the layers added to the terms of the step that ended in x; [] if there are none."""
         return []
 
-    def levels_of(self, x: Any) -> list[jax.Array]:
+    def time_levels(self, x: Any) -> list[jax.Array]:
         """The arrays of a state that steps are taken back from: its wavefields."""
         return list(self.unpack(x)[0])
 
-    def reverse_step(
+    def time_reversed_step(
         self, m: Coefficients, operands: Operands, levels: list[jax.Array], amplitudes: jax.Array,
         scatter: Sequence[tuple[Partial, Partial]], ring: list[jax.Array], keep: Sequence[Any],
     ) -> tuple[list[jax.Array], Partial]:  # fmt: skip

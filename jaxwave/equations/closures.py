@@ -51,15 +51,16 @@ ROUNDING = 1e-14
 
 def images(ends: Sequence[str | None]) -> tuple[Closure, Closure]:
     """Closures of a field in the cells that is zero on free faces and whose derivative is on rigid ones."""
-    return _named(ends, {"free": "odd", "rigid": "even"})
+    return named(ends, {"free": "odd", "rigid": "even"})
 
 
 def elastic(ends: Sequence[str | None], normal: bool) -> tuple[Closure, Closure]:
     """Closures of normal stress and normal velocity, or else of tangential velocity and shear stress."""
-    return _named(ends, {"free": "pinned", "rigid": "loose"} if normal else {"free": "loose", "rigid": "pinned"})
+    return named(ends, {"free": "pinned", "rigid": "loose"} if normal else {"free": "loose", "rigid": "pinned"})
 
 
-def _named(ends: Sequence[str | None], names: dict[str, str]) -> tuple[Closure, Closure]:
+def named(ends: Sequence[str | None], names: Mapping[str, str]) -> tuple[Closure, Closure]:
+    """Closures at faces of these kinds, by the names that reflecting kinds have."""
     first, last = ({**names, "periodic": "periodic"}.get(kind) for kind in ends)
     return first, last
 

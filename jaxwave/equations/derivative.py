@@ -302,7 +302,7 @@ def transposed(derivatives, fields, memories, profiles, one) -> tuple[jax.Array,
         part, memory = d.transpose(e, memory, profiles, one)
         total = total + part
         if e.ndim == 4 and k < len(fields) - 1:
-            total, one = points.apart(total, one)
+            total, one = points.materialize(total, one)
         after.append(memory)
     return total, tuple(after)
 

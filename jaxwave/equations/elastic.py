@@ -79,7 +79,7 @@ class Elastic(LeapfrogEquation):
     mu: Model = model("not negative")
     buoyancy: Model = model("not negative")
 
-    plain_face = "free"
+    default_boundary = "free"
     matter = "buoyancy"
 
     def scheme(self, ndim: int) -> Scheme:

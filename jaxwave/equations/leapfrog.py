@@ -8,9 +8,9 @@ the updates of a stage
 what the gradient with respect to a coefficient needs of a step are the terms that it multiplies; the linearised step
 adds dm g at the same place; and in the adjoint, with F the cotangent of a field f and e that of a term,
 
-    e = sum over its pairs of c F        X' = X - w D^T e for each field x in it        gradient of c += F g
+    e = sum over its pairs of c F        X' = X + w D^T e for each field x in it        gradient of c += F g
 
-with the stages in reverse. A field that the scheme says is *scaled* carries U = c F: e is then U itself, and U' = U -
+with the stages in reverse. A field that the scheme says is *scaled* carries U = c F: e is then U itself, and U' = U +
 c w D^T e. The gradient of c comes out multiplied by c, and is divided once at the end.
 
 All updates are written so that XLA makes one kernel of each: see :mod:`jaxwave.equations.scalar` for the reasons.
@@ -21,7 +21,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -104,11 +105,14 @@ def _scheme(equation: LeapfrogEquation, ndim: int) -> Scheme:
 class LeapfrogEquation(Equation):
     """An equation that is a scheme of terms and updates.
 
-    A subclass writes its models, :meth:`scheme`, :meth:`moduli` and ``fastest``, and where faces reflect otherwise than
-    a pressure's, :meth:`closures_of`.
+    A subclass writes its models, :meth:`scheme`, :meth:`moduli` and ``fastest``; and ``faces`` where its fields are
+    reflected otherwise than a pressure, or :meth:`closures_of` where not all are alike.
     """
 
+    multiaxial = True
     memory_names = ("psi", "phi")  # of the derivatives in each stage
+    faces: ClassVar[Mapping[str, str]] = MappingProxyType({"free": "odd", "rigid": "even"})
+    """What fields in the cells do at a reflecting face: "odd" if they vanish there, "even" if their derivative does."""
 
     # ---- what a subclass writes ----
 
@@ -123,8 +127,8 @@ class LeapfrogEquation(Equation):
         raise NotImplementedError
 
     def closures_of(self, axis: int, field: str) -> tuple[closures.Closure, closures.Closure]:
-        """What the derivative of a field along an axis does at the two faces. Default: as of pressure and velocity."""
-        return closures.images(self.grid.ends[axis])
+        """What the derivative of a field along an axis does at the two faces. Default: as ``faces`` says."""
+        return closures.named(self.grid.ends[axis], self.faces)
 
     # ---- for the front end ----
 
@@ -184,7 +188,7 @@ class LeapfrogEquation(Equation):
     def _moves(self, m, field: str) -> jax.Array:
         """Where any coefficient of a field differs from zero: [1 or shot, *padded]."""
         s = layout(self)
-        of_field = (c for f, c, _ in s.scheme.pairs if f == field)
+        of_field = (c for f, c, _ in s.scheme.updates if f == field)
         moved = (m[s.coefficients[c]] != 0 if isinstance(c, str) else jnp.asarray(c != 0) for c in of_field)
         found = functools.reduce(jnp.logical_or, moved)
         return jnp.broadcast_to(found, (*(found.shape[:1] or (1,)), *self.grid.padded))
@@ -225,7 +229,7 @@ class LeapfrogEquation(Equation):
                 found[field] = _sum(-self._value(m, c) / 2 * self._plain(g, wavefields) for c, g in update)
         return found
 
-    def confine(self, m, x: State) -> State:
+    def zero_vacuum(self, m, x: State) -> State:
         return x._replace(fields=self._scaled(m, x.fields, points.where_moved))
 
     def _by_key(self, memory) -> dict[Key, Any]:
@@ -265,8 +269,8 @@ class LeapfrogEquation(Equation):
         return _times(term.weight, _sum(parts))
 
     def _one(self, m) -> jax.Array:
-        """See :func:`points.one`; of a coefficient that is an array."""
-        return points.one(next(c for c in m if c.shape[-1] > 1), self.grid.halo)
+        """See :func:`points.opaque_one`; of a coefficient that is an array."""
+        return points.opaque_one(next(c for c in m if c.shape[-1] > 1), self.grid.halo)
 
     # ---- forward, and back in time ----
 
@@ -330,10 +334,10 @@ class LeapfrogEquation(Equation):
         s, held = layout(self), self._by_key(x.memory)
         return [part for g in s.own for part in s.sum_of(g).ring([held[k] for k in s.of_term(g)])]
 
-    def levels_of(self, x: State) -> list[jax.Array]:
+    def time_levels(self, x: State) -> list[jax.Array]:
         return list(x.fields)
 
-    def reverse_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
+    def time_reversed_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
         s, fields = layout(self), dict(zip(layout(self).scheme.fields, levels, strict=True))
         stage = staggered.Stage.of(self._one(m), operands, amplitudes, scatter, keep, back=True)
         sums = {g: s.sum_of(g) for g in s.own}
@@ -358,7 +362,7 @@ class LeapfrogEquation(Equation):
             if number == 0:
                 into = {kind: s.scheme.sources[kind].fields for kind in operands.sources}
                 found = [_sum(recorded[kind, f] for f in into[kind]) for kind in into]
-                one, ds = points.after(one, points.join(found, w.fields[0]), gradients)
+                one, ds = points.order_after(one, points.join(found, w.fields[0]), gradients)
             e = {g: self._cotangent(m, fields, g, number, one) for g in s.scheme.of_stage(number) if s.scheme.own(g)}
             self._retreat(m, operands, fields, memory, e, s.stages[number], one)
         return State(tuple(fields.values()), tuple(memory.values())), ds, gradients

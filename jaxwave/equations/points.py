@@ -12,7 +12,7 @@ Cells = tuple[jax.Array, ...]
 """Padded cell numbers of points: one array [shot, point] per axis."""
 
 
-def one(c: jax.Array, halo: int) -> jax.Array:
+def opaque_one(c: jax.Array, halo: int) -> jax.Array:
     """A one that the compiler cannot know to be one: from a cell that is not padding.
 
     Dividing by it makes a result too expensive for XLA to compute again in each of its users.
@@ -20,13 +20,13 @@ def one(c: jax.Array, halo: int) -> jax.Array:
     return 1 + 0 * c[(0,) + (halo,) * (c.ndim - 1)]
 
 
-def apart(x: jax.Array, one: jax.Array) -> tuple[jax.Array, jax.Array]:
+def materialize(x: jax.Array, one: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x as an array that the compiler computes by itself, and the one to divide by in what it is used for."""
     x = x / one
     return x, one + 0 * lax.stop_gradient(x[(0, *(n // 2 for n in x.shape[1:]))])
 
 
-def after(one: jax.Array, ds: jax.Array, gradients) -> tuple[jax.Array, jax.Array]:
+def order_after(one: jax.Array, ds: jax.Array, gradients) -> tuple[jax.Array, jax.Array]:
     """A one that is known only when these are, and ds as an array of its own.
 
     What is divided by it comes after all that read the fields to image them or to record ds. Where nothing says so, XLA

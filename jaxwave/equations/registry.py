@@ -4,4 +4,4 @@ from jaxwave.equations.acoustic import Acoustic
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.scalar import Scalar
 
-EQUATIONS = {"scalar": Scalar(), "acoustic": Acoustic(), "elastic": Elastic()}
+EQUATIONS = {"scalar": Scalar(None), "acoustic": Acoustic(None, None), "elastic": Elastic(None, None, None)}

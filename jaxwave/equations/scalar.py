@@ -175,7 +175,7 @@ class Scalar(Equation):
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
         (c,) = m
-        one, profiles, slabs = points.one(c, self.grid.halo), operands.profiles, self.grid.slabs
+        one, profiles, slabs = points.opaque_one(c, self.grid.halo), operands.profiles, self.grid.slabs
         u, u_previous, psi, zeta = x
         psi = tuple(
             (p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.layer), s, s.layer, s.extent)) / one
@@ -214,11 +214,11 @@ class Scalar(Equation):
     def _reached(self) -> list[ring.Place]:
         return [(s.axis, s.reach) for s in self.grid.slabs]
 
-    def reverse_step(self, m, operands, levels, amplitudes, scatter, layers, keep):
+    def time_reversed_step(self, m, operands, levels, amplitudes, scatter, layers, keep):
         """From u[t+1] and u[t] to u[t] and u[t-1], and G[t], given what the layers add to it."""
         (c,) = m
         u_next, u = levels
-        g = self._laplacian(u) / points.one(c, self.grid.halo)
+        g = self._laplacian(u) / points.opaque_one(c, self.grid.halo)
         g = ring.add(g, layers, ring.boxes(self.grid, self._reached))
         u_previous = 2 * u - u_next + c * g
         for (dc,), (stored,) in scatter:
@@ -233,7 +233,7 @@ class Scalar(Equation):
         (c,) = m
         ds = self._adjoint_record(m, operands, w)
         gradients = [(total + w.mu * g,) for (total,), (g,) in images]
-        one, ds = points.after(points.one(c, self.grid.halo), ds, gradients)
+        one, ds = points.order_after(points.opaque_one(c, self.grid.halo), ds, gradients)
         profiles, slabs = operands.profiles, self.grid.slabs
         mu, mu_next, z, p = w
         z = tuple(

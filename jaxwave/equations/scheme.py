@@ -12,7 +12,7 @@ the fields lie that its term updates.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 Part = tuple[int | None, str]
@@ -77,7 +77,7 @@ class Scheme:
     # ---- coefficients ----
 
     @property
-    def pairs(self) -> list[tuple[str, str | float, str]]:
+    def updates(self) -> list[tuple[str, str | float, str]]:
         """All (field, coefficient, term)."""
         return [(field, c, g) for stage in self.stages for field, update in stage.items() for c, g in update]
 
@@ -85,20 +85,20 @@ class Scheme:
     def coefficients(self) -> tuple[str, ...]:
         """Names of the coefficients, in the order of the terms that they are first used with."""
         order = {g: i for i, g in enumerate(self.terms)}
-        used = sorted((pair for pair in self.pairs if isinstance(pair[1], str)), key=lambda pair: order[pair[2]])
-        return tuple(dict.fromkeys(c for _, c, _ in used))
+        used = sorted((pair for pair in self.updates if isinstance(pair[1], str)), key=lambda pair: order[pair[2]])
+        return tuple(dict.fromkeys(str(c) for _, c, _ in used))
 
     def place_of(self, coefficient: str) -> str:
         """A field that is updated with this coefficient, which lies where the field does."""
-        return next(field for field, c, _ in self.pairs if c == coefficient)
+        return next(field for field, c, _ in self.updates if c == coefficient)
 
     def scale_of(self, field: str) -> str | None:
         """The coefficient that a field's adjoint is carried times."""
-        return next(c for f, c, _ in self.pairs if f == field) if field in self.scaled else None
+        return next(str(c) for f, c, _ in self.updates if f == field) if field in self.scaled else None
 
     def coefficients_of(self, term: str) -> tuple[str, ...]:
         """The coefficients that multiply a term."""
-        return tuple(dict.fromkeys(c for _, c, g in self.pairs if g == term and isinstance(c, str)))
+        return tuple(dict.fromkeys(c for _, c, g in self.updates if g == term and isinstance(c, str)))
 
     # ---- terms ----
 
@@ -114,7 +114,7 @@ class Scheme:
 
     def users(self, term: str) -> int:
         """How often the updates read a term, by itself or in a sum."""
-        return sum(g == term or term in self.terms[g].of for _, _, g in self.pairs)
+        return sum(g == term or term in self.terms[g].of for _, _, g in self.updates)
 
     def derivatives(self, term: str) -> tuple[Part, ...]:
         return tuple(part for part in self.terms[term].parts if part[0] is not None)
@@ -158,7 +158,7 @@ def _check(scheme: Scheme) -> None:
     updated = [field for stage in scheme.stages for field in stage]
     if len(updated) != len(set(updated)):
         raise ValueError(f"each field must be updated in one stage; got {updated}")
-    for field, c, g in scheme.pairs:
+    for field, c, g in scheme.updates:
         _known(f"the update of {field!r}", [field], scheme.fields)
         _known(f"the update of {field!r}", [g], scheme.terms)
         if scheme.offset(scheme.terms[g]) != frozenset(scheme.fields[field]):
@@ -169,12 +169,12 @@ def _check(scheme: Scheme) -> None:
         _known(f"source {kind!r}", source.fields, updated)
         _known(f"source {kind!r}", [] if source.scale is None else [source.scale], scheme.coefficients)
     for field in scheme.scaled:
-        of_field = [c for f, c, _ in scheme.pairs if f == field]
+        of_field = [c for f, c, _ in scheme.updates if f == field]
         if len(of_field) != 1 or not isinstance(of_field[0], str):
             raise ValueError(f"{field!r} cannot be `scaled`: it must be updated with one coefficient; got {of_field}")
 
 
-def _known(where: str, names, there) -> None:
+def _known(where: str, names: Iterable[str], there: Iterable[str]) -> None:
     for name in names:
         if name not in there:
             raise ValueError(f"{where} names {name!r}, which is none of {', '.join(map(repr, there))}")

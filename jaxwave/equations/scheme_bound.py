@@ -36,22 +36,30 @@ def largest_speed(
     """The speed that the time step must be made for: see :meth:`Equation.largest_speed`.
 
     Raises:
-        ValueError: If the scheme has other than two stages, or one reads what it updates through a derivative.
+        ValueError: If it does not follow from the scheme, and no speed is given.
     """
     ndim, fastest = len(spacing), equation.fastest(values)
+    stages = _order(equation.scheme(ndim))
+    if stages is None and enough > 0:
+        return fastest  # nothing better is known than what was given
+    if stages is None:
+        raise ValueError(
+            f"the largest stable time step of {type(equation).__name__} does not follow from its scheme, which must "
+            "have two stages that differentiate nothing they update; give `max_vel`, or write `largest_speed`"
+        )
     of_one, share = stability.of_homogeneous(spacing, accuracy)
     needed, enough = (of_one * (speed / share) ** 2 / (1 + stability.ROUNDING) for speed in (fastest, enough))
     models = {name: x if x.ndim > ndim else x[None] for name, x in values.items()}
     found = needed
     for shot in range(max(x.shape[0] for x in models.values())):
         one = {name: x[shot % len(x)] for name, x in models.items()}
-        found = max(found, _bound(equation, one, tuple(spacing), accuracy, kinds, needed, max(enough, found)))
+        found = max(found, _bound(equation, one, tuple(spacing), accuracy, kinds, stages, needed, max(enough, found)))
     return fastest if found <= needed else stability.speed_of(found, of_one, share)
 
 
 def _bound(
     equation: LeapfrogEquation, models: Fields, spacing: tuple[float, ...], accuracy: int,
-    kinds: Sequence[str | None] | None, needed: float, enough: float,
+    kinds: Sequence[str | None] | None, stages: tuple[int, int], needed: float, enough: float,
 ) -> float:  # fmt: skip
     """An upper bound of the largest eigenvalue of M, or ``needed`` if that is one."""
     kinds = tuple(kinds or ("pml",) * 2 * len(spacing))
@@ -63,9 +71,8 @@ def _bound(
     scheme = discrete.scheme(len(spacing))
     with jax.ensure_compile_time_eval():
         m = [np.abs(np.asarray(c[0])) for c in _coefficients(discrete, models)]
-    coefficients = dict(zip(scheme.coefficients, m, strict=True))
-    stages = _order(scheme)
-    x = {f: np.sqrt(sum(coefficients[c] for c, _ in scheme.stages[stages[-1]][f] if isinstance(c, str)))
+    coefficients = {c: np.broadcast_to(x, discrete.grid.padded) for c, x in zip(scheme.coefficients, m, strict=True)}
+    x = {f: np.sqrt(sum(_value(coefficients, c) for c, g in scheme.stages[stages[-1]][f] if scheme.all_derivatives(g)))
          for f in scheme.stages[stages[-1]]}  # fmt: skip
     bounds: list[float] = []
     while len(bounds) < stability.STEPS:
@@ -85,14 +92,12 @@ def _coefficients(equation: LeapfrogEquation, models: Fields) -> tuple[jax.Array
     return tuple(c.astype(np.float32) for c in equation.coefficients(models, 1.0))
 
 
-def _order(scheme: Scheme) -> tuple[int, int]:
-    """The two stages, that which updates fewer fields last: x are its fields."""
-    if len(scheme.stages) != 2:
-        raise ValueError(f"a bound on the time step follows from two stages; got {len(scheme.stages)}. Give max_vel")
+def _order(scheme: Scheme) -> tuple[int, int] | None:
+    """The two stages, that which updates fewer fields last: x are its fields. None if M is not their product."""
     for stage in scheme.stages:
         read = {field for update in stage.values() for _, g in update for _, field in scheme.all_derivatives(g)}
-        if read & set(stage):
-            raise ValueError(f"a stage differentiates {sorted(read & set(stage))}, which it updates. Give max_vel")
+        if len(scheme.stages) != 2 or read & set(stage):
+            return None
     return (0, 1) if len(scheme.stages[1]) <= len(scheme.stages[0]) else (1, 0)
 
 
@@ -111,9 +116,13 @@ def _product(equation: LeapfrogEquation, scheme: Scheme, coefficients: Fields, s
         return terms[g]
 
     return {
-        field: sum(coefficients[c] * term(g) for c, g in update if scheme.all_derivatives(g))
+        field: sum(_value(coefficients, c) * term(g) for c, g in update if scheme.all_derivatives(g))
         for field, update in scheme.stages[stage].items()
     }
+
+
+def _value(coefficients: Fields, c: str | float) -> np.ndarray | np.float32:
+    return coefficients[c] if isinstance(c, str) else np.float32(abs(c))
 
 
 def _absolute(d: Derivative, x: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ class Stage(NamedTuple):
     """What the updates of a step have in common. A step back subtracts what the step added.
 
     Attributes:
-        one: See :func:`points.one`.
+        one: See :func:`points.opaque_one`.
         scatter, keep: As for ``Equation.step``.
         cells, amplitudes: Where to inject, and what [shot, source], by kind.
         back: Whether the step is taken back.

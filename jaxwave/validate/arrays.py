@@ -119,7 +119,7 @@ def conversion(name: str, x: Any) -> str:
     return f"Convert it, e.g. {name}.astype({module}.float32), or {module}.asarray({name}, {module}.float32) of a list"
 
 
-def same_dtype(**arrays: jax.Array | None) -> jnp.dtype:
+def same_dtype(**arrays: Any) -> jnp.dtype:
     """The dtype that all given arrays share."""
     found = {name: x.dtype for name, x in arrays.items() if x is not None}
     if len(set(found.values())) > 1:
@@ -195,6 +195,11 @@ def least_dimensions(physics: str, ndim: int, known: Sequence[int]) -> None:
 def kinds(what: str, given: Mapping[str, Any], known: Sequence[str], ndim: int) -> None:
     """Checks that the kinds of sources or receivers exist in so many dimensions."""
     for kind in given:
+        if kind not in known and tuple(known) == ("",):
+            raise ValueError(
+                f"there is no {what} of kind {kind!r}: this equation has a single kind, without a name; give "
+                f"{'a pair (amplitudes, locations)' if what == 'source' else 'the locations'} in place of a mapping"
+            )
         if kind not in known:
             raise ValueError(
                 f"there is no {what} of kind {kind!r} in {ndim} dimensions; use {', '.join(map(repr, known))} "

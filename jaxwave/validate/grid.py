@@ -54,6 +54,15 @@ def region_choice(survey_pad: Any, origin: Any, ndim: int, has_fields: bool) -> 
             raise ValueError(f"`origin` must be {ndim} cell numbers, one per axis; got {origin!r}")
 
 
+def multiaxial(fraction: float, there: bool, equation: str) -> None:
+    """Checks that an equation whose layers have no multi-axial form is not asked for one."""
+    if fraction and not there:
+        raise ValueError(
+            f"`mpml_fraction`={fraction:g} is for equations on a staggered grid; the layers of {equation} damp along "
+            "their own axis alone. Leave it out"
+        )
+
+
 def steps(nt: int | None, amplitudes: Mapping[str, Any]) -> int:
     """The number of time steps, from the amplitudes of all kinds of sources or from ``nt``."""
     if not amplitudes:
