@@ -53,6 +53,13 @@ def pytest_xdist_auto_num_workers(config):
     return processes if processes > 1 else 0
 
 
+def pytest_collection_finish(session):
+    """What there is by now stays: the garbage collector, which tracing calls often, need not look at it each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
 def pytest_runtest_setup(item):
     """Leave out the compiler's optimisations, which take most of the tests' time, unless a test is marked."""
     optimised = "optimised" in item.keywords or item.config.getoption("--optimised")
