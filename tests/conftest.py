@@ -5,6 +5,9 @@ import os
 import threading
 from pathlib import Path
 
+# Eigenvalues of small matrices: a thread for each core of each process waits more than it works.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import numpy as np
 import pytest

@@ -21,7 +21,7 @@ def gradient(storage, v=V):
     def misfit(v):
         return jnp.sum(jaxwave.scalar(v, 5.0, 1e-3, **SURVEY, storage_mode=storage).receiver_amplitudes ** 2)
 
-    return jax.grad(misfit)(v)
+    return jax.jit(jax.grad(misfit))(v)
 
 
 def report(**budget):
