@@ -45,7 +45,7 @@ def advised(anew, monkeypatch):
 
 
 @linux_cpu
-@pytest.mark.parametrize(("name", "terms"), [("acoustic", 3), ("elastic", 5)])
+@pytest.mark.parametrize(("name", "terms"), [("acoustic", 3), pytest.param("elastic", 5, marks=pytest.mark.slow)])
 def test_what_is_stored_is_asked_for_in_huge_pages(name, terms, advised):
     """One array for each term, which is all of the history but for the ends of its first and last page."""
     models, misfit = staggered_problem(name, (60, 70), 300, None)

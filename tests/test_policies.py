@@ -153,8 +153,8 @@ CELLS += [
 ]
 
 
-GAUSS_NEWTON = ("cpu", "disk", "recompute", "reverse", "fourier, all frequencies")
-VMAP = ("cpu", "recompute", "reverse")
+GAUSS_NEWTON = ("cpu", "recompute", "reverse")
+VMAP = GAUSS_NEWTON
 EAGER = ("device", *VMAP)
 
 

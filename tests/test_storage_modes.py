@@ -228,7 +228,7 @@ def test_pullback_twice_and_interleaved(mode, tmp_path):
     assert bool((second(one)[0] == other).all()) and relative(other, want) > 1e-3
 
 
-@pytest.mark.parametrize("mode", ["cpu", "disk"])
+@pytest.mark.parametrize("mode", ["cpu", pytest.param("disk", marks=pytest.mark.slow)])
 def test_pullback_that_leaves_a_compiled_program(mode, tmp_path):
     """Its history has no Python handle: it is right as long as it is there, and then says what to do."""
     v, misfit = problem()
@@ -265,7 +265,7 @@ def test_gauss_newton_loop_in_one_program(tmp_path):
     assert all(relative(got, want) < 1e-12 for got in found)  # the loops are compiled apart
 
 
-@pytest.mark.parametrize("mode", ["cpu", "disk"])
+@pytest.mark.parametrize("mode", ["cpu", pytest.param("disk", marks=pytest.mark.slow)])
 def test_vmap_keeps_histories_apart(mode, tmp_path):
     v, misfit = problem(nt=60)
     models = jnp.stack([v, 1.02 * v, 0.97 * v])

@@ -172,7 +172,9 @@ FACES = {"boundary": ("free", None, None, "rigid")}, {"boundary": ("free", *(Non
 @pytest.mark.parametrize(
     ("task", "shape", "options"),
     [
-        *(("gradient", *case) for case in ((PLANE, {}), (SPACE, {}), (PLANE, IN_RAM), (PLANE, FACES[0]))),
+        *(("gradient", *case) for case in ((PLANE, {}), (PLANE, IN_RAM), (PLANE, FACES[0]))),
+        # In 3-D the kernels of a step are counted, copies with them: test_kernels_per_step.
+        pytest.param("gradient", SPACE, {}, marks=pytest.mark.slow),
         # The loop of a forward run is in a gradient's program too, with what it stores.
         ("forward", PLANE, {}),
         *(
@@ -477,8 +479,8 @@ def test_disk_estimate_against_measurement(tmp_path):
 
 
 def test_registry_is_idle_after_a_gradient():
-    v, misfit = problem((20, 22), 64, storage_mode="cpu")
-    jax.block_until_ready(jax.grad(misfit)(v))
+    v, misfit = problem((30,), 64, storage_mode="cpu")
+    jax.block_until_ready(jax.jit(jax.grad(misfit))(v))
     REGISTRY.clear()
     stats = REGISTRY.stats()
     assert stats.ram_bytes == stats.pool_bytes == stats.disk_bytes == 0

@@ -327,7 +327,7 @@ def gradient(interval, storage):
     return jax.jit(jax.grad(lambda m: sum((x**2).sum() for x in function(m).values())))(models)
 
 
-SLOW_POLICIES = ("recompute, few slots", "recompute on the host")
+SLOW_POLICIES = ("disk", "recompute, few slots", "recompute on the host")  # the chunks of "disk" are those of "host"
 
 
 @pytest.mark.parametrize(
