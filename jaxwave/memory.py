@@ -130,13 +130,13 @@ def plan(
     Example:
         >>> import jax.numpy as jnp, jaxwave
         >>> report = jaxwave.plan(
-        ...     jnp.full((40, 60), 1500.0), 5.0, 1e-3,
-        ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[2, 30]]],
-        ...     receiver_locations=[[[2, 10]]], pml_freq=25.0, storage_mode=jaxwave.storage.Auto(device=4 * 2**20),
+        ...     jnp.full(2000, 1500.0), 5.0, 1e-3,
+        ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[30]]], receiver_locations=[[[10]]],
+        ...     pml_freq=25.0, storage_mode=jaxwave.storage.Auto(device=2**20, host=0, disk=0),
         ... )
         >>> next(option.refused for option in report.options if option.name == "device")
         'over the device budget'
-        >>> report.chosen.device <= 4 * 2**20
+        >>> report.chosen.device <= 2**20
         True
     """
     storage_mode = arguments.pop("storage", storage_mode)  # its name in simulate

@@ -16,6 +16,8 @@ import numpy as np
 
 LARGEST = 2**30  # bytes of programs, of all versions together, that are kept at most
 LLVM_EMITTERS = ("xla_cpu_use_fusion_emitters", False)
+WHOLE = ("xla_cpu_parallel_codegen_split_count", 1)
+"""LLVM gets a program in one part, not in 32 for as many threads: a processor's time, since each core has a process."""
 
 
 def home() -> Path | None:
@@ -34,6 +36,19 @@ def keep_programs() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # small ones too: there are thousands
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def environment() -> dict[str, str]:
+    """Of a process that a test starts: its programs are compiled quickly, and kept, as those of most tests are."""
+    flags = " ".join(f"--{name}={str(value).lower()}" for name, value in chosen(WHOLE, LLVM_EMITTERS))
+    own = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
+    if home() is not None:
+        own |= {
+            "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+    return {**os.environ, **own}
 
 
 def _processor() -> str:
@@ -61,15 +76,20 @@ def drop_old_programs() -> None:
 
 
 @functools.cache
-def _emitters_can_be_chosen() -> bool:
-    """Whether XLA can make kernels of fusions without MLIR, in a third of the time: with JAX 0.10, not with 0.12."""
+def _can_be_chosen(*option) -> bool:
+    """Whether XLA knows an option: LLVM_EMITTERS, in a third of the time, with JAX 0.10, not with 0.12."""
     if jax.default_backend() != "cpu":
         return False
     try:
-        jax.jit(jnp.negative, compiler_options=dict([LLVM_EMITTERS])).lower(np.float32(0)).compile()
+        jax.jit(jnp.negative, compiler_options=dict([option])).lower(np.float32(0)).compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True
+
+
+def chosen(*options) -> tuple:
+    """Those of these options that XLA knows."""
+    return tuple(option for option in options if _can_be_chosen(*option))
 
 
 class Compiler:
@@ -80,7 +100,7 @@ class Compiler:
     """
 
     def __init__(self) -> None:
-        self.emitters_of_llvm = False
+        self.options: tuple = ()
         self._intercept()
 
     def _intercept(self) -> None:
@@ -92,16 +112,15 @@ class Compiler:
         @functools.wraps(gather)
         def get_compile_options(*args, **kwargs):
             options = gather(*args, **kwargs)
-            if self.emitters_of_llvm:
-                options.env_option_overrides = [*options.env_option_overrides, LLVM_EMITTERS]
+            options.env_option_overrides = [*options.env_option_overrides, *self.options]
             return options
 
         compiler.get_compile_options = get_compile_options
 
     def set(self, *, optimised: bool, as_hlo: bool) -> bool:
         """Compiles all that follows so. Returns whether that is another way than before."""
-        quick = not (optimised or as_hlo) and _emitters_can_be_chosen()
-        changed = (jax.config.read("jax_disable_most_optimizations"), self.emitters_of_llvm) != (not optimised, quick)
+        options = () if optimised else chosen(WHOLE) if as_hlo else chosen(WHOLE, LLVM_EMITTERS)
+        changed = (jax.config.read("jax_disable_most_optimizations"), self.options) != (not optimised, options)
         jax.config.update("jax_disable_most_optimizations", not optimised)
-        self.emitters_of_llvm = quick
+        self.options = options
         return changed

@@ -6,6 +6,9 @@ import subprocess
 import threading
 from pathlib import Path
 
+# Eigenvalues of small matrices: a thread for each core of each process waits more than it works.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import numpy as np
 import pytest
@@ -52,6 +55,13 @@ def pytest_xdist_auto_num_workers(config):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processes = min(cores, len(files)) if files else cores
     return processes if processes > 1 else 0
+
+
+def pytest_collection_finish(session):
+    """What there is by now stays: the garbage collector, which tracing calls often, need not look at it each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def pytest_runtest_setup(item):

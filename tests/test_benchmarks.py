@@ -2,13 +2,13 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from compilation import environment
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -17,10 +17,8 @@ pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="a source distri
 
 
 def _run(script: Path, *arguments: object) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, str(script), *map(str, arguments)], capture_output=True, text=True, env=environment
-    )
+    here = {**environment(), "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, str(script), *map(str, arguments)], capture_output=True, text=True, env=here)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

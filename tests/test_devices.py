@@ -4,15 +4,15 @@ import subprocess
 import sys
 
 import pytest
+from compilation import environment
 
 PROGRAM = """
 import os, sys
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
 import jax, jax.numpy as jnp, numpy as np, jaxwave
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_disable_most_optimizations", True)
 mesh = Mesh(np.array(jax.devices()), ("shots",))
 n = 4
 amplitudes = jnp.sin(0.5 * jnp.arange(n * 12.0)).reshape(n, 1, 12)
@@ -79,5 +79,5 @@ print("right")
 @pytest.mark.parametrize("modes", ["device,recompute", pytest.param("cpu,disk", marks=pytest.mark.slow)])
 def test_every_way_to_divide_shots_among_devices_gives_the_same_derivatives(modes, tmp_path):
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path), modes]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stdout.strip()) == (0, "right"), done.stderr[-3000:]

@@ -1,5 +1,6 @@
 """What every equation promises, in every number of dimensions: the contract, run over the registry."""
 
+import dataclasses
 import functools
 
 import contract
@@ -52,13 +53,20 @@ def at_leisure(case):
     return str(case) != "elastic-2D-fr-pm-ri-fr" if case.faces else case.name == "scalar"
 
 
-cases = pytest.mark.parametrize("case", marked(lambda c: str(c) == "elastic-3D" or at_leisure(c)), ids=str)
 most_cases = pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3 or at_leisure(c)), ids=str)
 PLANAR = [c for c in CASES if c.ndim == 2]
 planar = pytest.mark.parametrize("case", marked(lambda c: c.faces or at_leisure(c), PLANAR), ids=str)
-few_planar = pytest.mark.parametrize(
-    "case", marked(lambda c: c.faces or c.name != "acoustic" or at_leisure(c), PLANAR), ids=str
-)  # with many large programs: of one equation always
+SMALLEST = dataclasses.replace(next(c for c in CASES if str(c) == "acoustic-1D"), ratio=1)
+smallest_and_planar = pytest.mark.parametrize("case", [SMALLEST, *marked(lambda c: True, PLANAR)], ids=str)
+"""For what has many large programs: always in one dimension, the others at leisure."""
+
+
+def few(*names):
+    """These cases always, for what other tests say of the others, but for the numbers."""
+    return pytest.mark.parametrize("case", marked(lambda c: str(c) not in names), ids=str)
+
+
+LAYERS_AND_FACES, MULTIAXIAL = "elastic-2D-fr-pm-ri-fr", "elastic-2D-M-PML-fr-pm-pm-pm"
 
 
 def discrete(case):
@@ -96,7 +104,7 @@ def gradient_of(case):
 # ---- derivatives ----
 
 
-@most_cases
+@few("acoustic-1D", "acoustic-2D", "elastic-2D")  # the next test has the loop's derivatives in the others
 def test_dot_product_and_finite_differences(case):
     given, function = inputs(case), functools.partial(everything, case)
     dx, rng = random_like(1, given), np.random.default_rng(2)
@@ -122,7 +130,7 @@ def test_dot_product_and_finite_differences(case):
     reference.assert_close(dot, differences, 1e-6)
 
 
-@cases
+@few("acoustic-1D", "acoustic-2D", "acoustic-3D", LAYERS_AND_FACES, MULTIAXIAL)  # elastic-2D: the test above
 def test_derivatives_equal_those_of_the_step_by_jax(case):
     """The adjoint, the imaging condition and Born, against JAX's own derivatives of a scan of the forward step."""
     plan, m, operands, amplitudes, x = discrete(case)
@@ -184,7 +192,7 @@ def test_hessian_products_are_symmetric_and_gauss_newton_is_positive(case):
     assert inner(pulled, a) == pytest.approx(inner(pushed, pushed), rel=1e-11)
 
 
-@few_planar
+@smallest_and_planar
 def test_hessian_products_of_one_model_along_all(case):
     """What is kept for the gradient may differ from what is kept for the direction."""
     models, misfit = model_misfit(case)
@@ -208,7 +216,7 @@ def test_hessian_products_of_one_model_along_all(case):
 # ---- storage ----
 
 
-@few_planar
+@smallest_and_planar
 def test_storage_modes_give_the_same_gradient(case, tmp_path):
     (models, misfit), want = model_misfit(case), gradient_of(case)
     back = Reverse(segment=5), Reverse(ring=HostStorage(), segment=4)
@@ -225,7 +233,7 @@ def test_storage_modes_give_the_same_gradient(case, tmp_path):
     reference.assert_close(rough, want, 3e-2)
 
 
-@few_planar
+@smallest_and_planar
 def test_sampled_and_mapped_gradients(case):
     (models, misfit), want = model_misfit(case), gradient_of(case)
     mapped = jax.jit(jax.vmap(jax.grad(misfit)))(jax.tree.map(lambda x: jnp.stack([x, x]), models))
@@ -271,8 +279,12 @@ def saved(jaxpr):
 
 @planar
 def test_only_the_terms_of_differentiated_models_are_kept(case):
-    models, misfit = model_misfit(case)
+    given = inputs(case)
+    models = {name: given[name] for name in case.physics.models}
     name = next(iter(models))
+
+    def misfit(models):
+        return sum(jnp.sum(x**2) for x in contract.records(run(case, {**given, **models})).values())
 
     def one(x):
         return misfit({**models, name: x})
@@ -280,15 +292,21 @@ def test_only_the_terms_of_differentiated_models_are_kept(case):
     (kept,) = saved(jax.jit(jax.grad(one)).trace(models[name]).jaxpr.jaxpr)
     (all_kept,) = saved(jax.jit(jax.grad(misfit)).trace(models).jaxpr.jaxpr)
     assert sum(kept) == 1 and all(all_kept)
-    # Whatever is kept, the derivative is the same.
-    reference.assert_close(jax.jit(jax.grad(one))(models[name]), gradient_of(case)[name], 1e-12)
+
+
+@smallest_and_planar
+def test_whatever_is_kept_the_derivative_is_the_same(case):
+    models, misfit = model_misfit(case)
+    name = next(iter(models))
+    gradient = jax.jit(jax.grad(lambda x: misfit({**models, name: x})))(models[name])
+    reference.assert_close(gradient, gradient_of(case)[name], 1e-12)
 
 
 # ---- the wavefield ----
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("case", marked(lambda c: c.ndim == 3 or c.mpml_fraction or at_leisure(c)), ids=str)
+@few("acoustic-1D", LAYERS_AND_FACES)
 def test_continuing_a_run_changes_nothing(case):
     given, half = inputs(case), case.nt // 2
     whole_records, whole_state = everything(case, given)
@@ -314,7 +332,7 @@ def test_reciprocity(case):
         reference.assert_close(there * scale[0], back * scale[1], 1e-9)
 
 
-@most_cases
+@few("acoustic-1D", LAYERS_AND_FACES)
 def test_single_precision(case):
     given, function = inputs(case), jax.jit(functools.partial(everything, case))
     single = function(jax.tree.map(lambda x: np.asarray(x, np.float32), given))
@@ -341,9 +359,9 @@ def test_callbacks_see_the_wavefields(case):
 
 def test_memory_estimate_counts_the_terms():
     case = next(c for c in CASES if str(c) == "elastic-2D")
+    models = [inputs(case)[name] for name in case.physics.models]
     given = {**inputs(case), **contract.locations(case)[0], **contract.locations(case)[1]}
-    del given["initial_state"]
-    models = [given.pop(name) for name in case.physics.models]
+    given = {name: x for name, x in given.items() if name.endswith("_p")}  # terms do not depend on them
     found = contract.jaxwave.estimate_memory(
         *models, case.spacing, case.dt, propagator="elastic", storage_mode="cpu", **given, **case.settings
     )

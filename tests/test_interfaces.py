@@ -92,8 +92,13 @@ def shaken(name, models, nt, **options):
     return getattr(jaxwave, name)(**models, sources=sources, receivers=receivers, **{**settings, **options})
 
 
-@pytest.mark.parametrize("accuracy", [2, 4])
-@pytest.mark.parametrize("name", ["acoustic", "elastic"])
+@pytest.mark.parametrize(
+    ("name", "accuracy"),
+    [
+        ("acoustic", 2), ("elastic", 4), pytest.param("acoustic", 4, marks=pytest.mark.slow),
+        pytest.param("elastic", 2, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_derivatives_beside_vacuum_are_exact_and_none_are_in_it(name, accuracy):
     models, empty = with_vacuum(name, (14, 18))
 

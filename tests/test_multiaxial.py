@@ -38,23 +38,28 @@ def damping(n, widths, spacing, offset, max_vel):
 @pytest.mark.parametrize("faces", [(4, 3, 5, 2), (4, 0, 2, 3, 0, 3)])
 def test_every_axis_is_stretched_in_every_layer(faces):
     """Of a field that stays as it is (w = 0) a derivative ends divided by each s = 1 + sigma / alpha, exactly."""
-    ndim, p, dt, max_vel = len(faces) // 2, 0.3, 1e-3, 2500.0
+    ndim, p, dt, max_vel = len(faces) // 2, 0.3, 1e-2, 2500.0
     grid = PaddedGrid((6, 7, 5)[:ndim], (5.0, 6.0, 7.0)[:ndim], 4, faces, None, p)
     equation = Elastic().on(grid)
     profiles = equation.profiles(dt, max_vel, FREQ, np.dtype(float))
-    x, steps = jnp.asarray(np.random.default_rng(0).standard_normal((1, *grid.padded))), 4000
+    x, steps = jnp.asarray(np.random.default_rng(0).standard_normal((1, *grid.padded))), 400
     derivatives = list(layout(equation).derivatives.values())
 
-    @jax.jit
     def step(memories):
         found = [d.apply(x, memory, profiles, 1.0) for d, memory in zip(derivatives, memories, strict=True)]
         return [values for values, _ in found], [memory for _, memory in found]
 
-    zeros = [d.with_row([jnp.zeros((1, *grid.held_shape(q))) for q in d.memory(d.offset)]) for d in derivatives]
-    late = lax.fori_loop(0, steps, lambda _, memories: step(memories)[1], zeros)
-    for d, got in zip(derivatives, step(late)[0], strict=True):
-        got = grid.from_padded(got, d.offset)
-        want = grid.from_padded(d.derivative._everywhere(x), d.offset)
+    @jax.jit
+    def late_and_plain():
+        zeros = [d.with_row([jnp.zeros((1, *grid.held_shape(q))) for q in d.memory(d.offset)]) for d in derivatives]
+        late = lax.fori_loop(0, steps, lambda _, memories: step(memories)[1], zeros)
+        plain = [d.derivative._everywhere(x) for d in derivatives]
+        return [
+            [grid.from_padded(values, d.offset) for d, values in zip(derivatives, found, strict=True)]
+            for found in (step(late)[0], plain)
+        ]
+
+    for d, got, want in zip(derivatives, *late_and_plain(), strict=True):
         for axis, widths in enumerate(grid.faces):
             sigma, alpha = damping(grid.interior[axis], widths, grid.spacing[axis], d.offset[axis], max_vel)
             line = 1 / (1 + (1 if axis == d.axis else p) * sigma / alpha)

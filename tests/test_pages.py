@@ -6,6 +6,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from compilation import environment
 from helpers import bitwise_equal
 from test_structure import compiled, cpu_only, large_copies, problem, staggered_problem
 
@@ -44,11 +45,11 @@ def advised(anew, monkeypatch):
 
 
 @linux_cpu
-@pytest.mark.parametrize(("name", "terms"), [("acoustic", 3), ("elastic", 5)])
+@pytest.mark.parametrize(("name", "terms"), [("acoustic", 3), pytest.param("elastic", 5, marks=pytest.mark.slow)])
 def test_what_is_stored_is_asked_for_in_huge_pages(name, terms, advised):
     """One array for each term, which is all of the history but for the ends of its first and last page."""
     models, misfit = staggered_problem(name, (60, 70), 300, None)
-    jax.block_until_ready(jax.grad(misfit)(models))
+    jax.block_until_ready(jax.jit(jax.grad(misfit))(models))
     stored = 300 * 4 * (60 + 16 + 4) * 96  # layers of 8, a halo of 2, a last axis of whole vectors
     assert [status for *_, status in advised] == [0] * terms
     assert all(stored - 8192 <= nbytes <= stored and start % 4096 == 0 for start, nbytes, _ in advised)
@@ -76,7 +77,7 @@ def test_arrays_of_one_shape_stay_apart(every_array):
 
 @pytest.mark.hlo
 @cpu_only
-@pytest.mark.parametrize("name", ["acoustic", "elastic"])
+@pytest.mark.parametrize("name", ["acoustic", pytest.param("elastic", marks=pytest.mark.slow)])
 def test_loops_copy_nothing(name, every_array):
     models, misfit = staggered_problem(name, (64, 70), 64, None)
     text = compiled(jax.grad(misfit), models).as_text()
@@ -101,7 +102,7 @@ def further(misfit, v):
 
 
 def test_every_derivative_is_the_same_with_and_without(every_array, monkeypatch):
-    v, misfit = problem((20, 22), 39, n_shots=2)
+    v, misfit = problem((30,), 39, n_shots=2)
     found = *twice(misfit, v), *further(misfit, v)
     monkeypatch.setattr(pages, "LEAST", sys.maxsize)
     jax.clear_caches()
@@ -109,7 +110,8 @@ def test_every_derivative_is_the_same_with_and_without(every_array, monkeypatch)
 
 
 POLICIES = [
-    {}, {"storage_compression": "int8"}, {"storage_mode": "cpu", "storage_compression": "int8"},
+    {}, pytest.param({"storage_compression": "int8"}, marks=pytest.mark.slow),
+    {"storage_mode": "cpu", "storage_compression": "int8"},
     {"storage_mode": Recompute()}, {"storage_mode": Reverse(segment=7)}, {"model_gradient_sampling_interval": 3},
 ]  # fmt: skip
 
@@ -118,7 +120,7 @@ POLICIES = [
 @pytest.mark.parametrize("options", POLICIES, ids=str)
 def test_nothing_is_read_that_was_not_written(options, derivative, anew, monkeypatch):
     """The memory's former content does not matter: not even if it is all NaN."""
-    v, misfit = problem((20, 22), 39, n_shots=2, **options)
+    v, misfit = problem((30,), 39, n_shots=2, **options)
     found, made = derivative(misfit, v), []
 
     def dirty(shape, dtype):
@@ -147,5 +149,6 @@ print(pages._available())
 
 def test_another_interface_is_done_without():
     """If XLA says that it knows no such foreign functions, arrays are JAX's own; nothing fails."""
-    done = subprocess.run([sys.executable, "-c", UNKNOWN_INTERFACE], capture_output=True, text=True)
+    command = [sys.executable, "-c", UNKNOWN_INTERFACE]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr

@@ -153,18 +153,29 @@ CELLS += [
 ]
 
 
+GAUSS_NEWTON = ("cpu", "recompute", "reverse")
+VMAP = GAUSS_NEWTON
+EAGER = ("device", *VMAP)
+
+
 def marks(name, ndim, policy, codec, derivative):
     """Few of the cells run always, for time: compilations take nearly all of it. The documentation's table comes from
     all. The reversible steps of every equation are held against each other at least in one number of dimensions.
+
+    Always, of the scalar equation in 1-D: the gradient under every policy and the product with the Hessian, which take
+    the loops of all others; products with the Gauss-Newton matrix and batches where a history is kept in another way.
+    On the device one derivative is always held against itself, but for the eager gradient. Gradients with sub-steps
+    under every policy are in test_substeps.py, those of the acoustic equation in test_equations.py.
     """
-    # The loops of these are those of a product with the Gauss-Newton matrix or of a gradient with sub-steps.
-    alike = derivative in ("jit", "jvp")
     if (name, ndim, codec) == ("scalar", 1, "raw"):
-        return [pytest.mark.slow] if alike and policy not in ("device", "cpu") else []
+        # The states of "recompute" are on disk as they are in RAM.
+        hessian = POLICIES.keys() - {"device", "recompute, states on disk"}
+        always = {"grad": POLICIES, "hessian": hessian, "gauss_newton": GAUSS_NEWTON, "vmap": VMAP, "jit": ["cpu"]}
+        return [] if policy in always.get(derivative, ()) else [pytest.mark.slow]
     if (name, ndim, policy) == ("scalar", 2, "recompute, 3 slots"):
-        return [] if derivative in ("gauss_newton", "hessian") else [pytest.mark.slow]
+        return [pytest.mark.slow]
     if name != "scalar" and ndim == EQUATIONS[name].dimensions[0]:
-        return [pytest.mark.slow] if name == "elastic" or "RAM" in policy or alike else []
+        return [] if (name, policy, derivative) == ("acoustic", "reverse", "hessian") else [pytest.mark.slow]
     return [pytest.mark.matrix]
 
 
@@ -180,9 +191,8 @@ def test_derivatives(name, ndim, policy, codec, derivative, tmp_path, derivative
     if storage.codec != CODECS[codec]:
         pytest.skip("this policy has no codec")
     want = on_the_device(derivative, codec, ndim, name)
-    got = (grad if derivative == "grad" else functools.partial(compiled, derivative))(
-        records, v, dv, storage_mode=storage
-    )
+    eagerly = derivative == "grad" and policy in EAGER
+    got = (grad if eagerly else functools.partial(compiled, derivative))(records, v, dv, storage_mode=storage)
     assert largest(want) > 0
     # Rounding alone: the same operations, in programs that XLA compiles apart.
     assert largest(got - want) <= 1e-10 * largest(want)
@@ -192,10 +202,10 @@ def test_derivatives(name, ndim, policy, codec, derivative, tmp_path, derivative
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 def test_derivatives_without_jit(policy, tmp_path):
-    """As above, eagerly; a gradient is so there too."""
+    """As above, eagerly; gradients under some policies are so there too."""
     v, dv, records = problem(1)
     storage = POLICIES[policy](Raw(), str(tmp_path))
-    for derivative in DERIVATIVES.keys() - {"grad", "jit"}:
+    for derivative in DERIVATIVES.keys() - {"jit"}:
         want = on_the_device(derivative, "raw", 1, "scalar")
         got = DERIVATIVES[derivative](records, v, dv, storage_mode=storage)
         assert largest(got - want) <= 1e-10 * largest(want), derivative
@@ -208,13 +218,15 @@ def test_fourier_is_the_part_of_the_gradient_at_its_frequencies():
     v, dv, records = problem(1)
     every = frequencies(NT, DT)
 
-    def part(*bands):
-        return jit(records, v, dv, storage_mode=Fourier(frequencies=tuple(f for band in bands for f in band)))
+    def part(v, *bands):
+        return grad(records, v, dv, storage_mode=Fourier(frequencies=tuple(f for band in bands for f in band)))
 
     first, band, last = every[:2], every[2:5], every[5:]
-    added = part(first, band) - part(first)
-    assert largest(added) > 0.01 * largest(part(every))
-    assert largest(added - (part(every) - part(first, last))) <= 1e-10 * largest(added)
+    some = (first, band), (first,), (every,), (first, last)
+    both, one, whole, others = jax.jit(lambda v: [part(v, *bands) for bands in some])(v)
+    added = both - one
+    assert largest(added) > 0.01 * largest(whole)
+    assert largest(added - (whole - others)) <= 1e-10 * largest(added)
 
 
 def test_fourier_counts_what_the_run_cannot_tell_apart_once():

@@ -66,8 +66,15 @@ CASES = [
     Case((5, 7, 6), 4, (2, 3, 0, 4, 1, 2), 2, False, 18),
     Case((6, 5, 4), 2, (3, 0, 2, 2, 0, 1), 1, True, 16, ratio=2, n_before=7),
 ]
-cases = pytest.mark.parametrize("case", CASES, ids=str)
-some_cases = pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[5]], ids=str)
+# Of two, no layers and sub-steps in 2-D, a model for each shot and sub-steps in 3-D, others have each by itself.
+SLOW = CASES[4], CASES[6]
+cases = pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c in SLOW else c for c in CASES], ids=str
+)
+# The test above it has the derivatives with respect to all at once; what is left out of them, one case shows.
+some_cases = pytest.mark.parametrize(
+    "case", [CASES[1], *(pytest.param(c, marks=pytest.mark.slow) for c in (CASES[2], CASES[5]))], ids=str
+)
 
 
 def random_like(rng, tree):

@@ -122,7 +122,7 @@ def kinds_of(faces, ndim):
 
 
 FEW = [
-    ("acoustic", (40,), 8, None), ("acoustic", (9, 11), 2, "free"), ("acoustic", (9, 11), 4, "mixed"),
+    ("acoustic", (40,), 8, None), ("acoustic", (9, 11), 2, "free"),
     ("acoustic", (9, 11), 8, "periodic"), ("acoustic", (5, 4, 6), 4, "mixed"), ("elastic", (9, 11), 2, "mixed"),
     ("elastic", (7, 8), 6, "rigid"), ("elastic", (9, 8), 8, "free"), ("elastic", (5, 4, 4), 4, "free"),
 ]  # fmt: skip

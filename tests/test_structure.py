@@ -156,25 +156,40 @@ def large_copies(hlo, least):
 cpu_only = pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads what the CPU compiler writes")
 
 
+@functools.cache
+def text_of(task, shape, n_shots=1, **options):
+    """The HLO of a forward run or a gradient."""
+    v, misfit = problem(shape, 64, n_shots=n_shots, **options)
+    return compiled(jax.grad(misfit) if task == "gradient" else misfit, v).as_text()
+
+
+PLANE, SPACE = (64, 70), (30, 32, 34)
+IN_RAM = {"storage_mode": "cpu", "storage_compression": True}
+FACES = {"boundary": ("free", None, None, "rigid")}, {"boundary": ("free", *(None,) * 3, "periodic", "periodic")}
+
+
 @cpu_only
-@pytest.mark.parametrize("derivative", [False, True])
 @pytest.mark.parametrize(
-    ("shape", "options"),
+    ("task", "shape", "options"),
     [
-        ((64, 70), {}),
-        ((30, 32, 34), {}),
-        ((64, 70), {"storage_mode": "cpu", "storage_compression": True}),
-        ((64, 70), {"boundary": ["free", None, None, "rigid"]}),
-        ((30, 32, 34), {"boundary": ["free", None, None, None, "periodic", "periodic"]}),
+        *(("gradient", *case) for case in ((PLANE, {}), (PLANE, IN_RAM), (PLANE, FACES[0]))),
+        # In 3-D the kernels of a step are counted, copies with them: test_kernels_per_step.
+        pytest.param("gradient", SPACE, {}, marks=pytest.mark.slow),
+        # The loop of a forward run is in a gradient's program too, with what it stores.
+        ("forward", PLANE, {}),
+        ("forward", SPACE, FACES[1]),
+        *(
+            pytest.param("forward", *case, marks=pytest.mark.slow)
+            for case in ((SPACE, {}), (PLANE, IN_RAM), (PLANE, FACES[0]))
+        ),
+        pytest.param("gradient", SPACE, FACES[1], marks=pytest.mark.slow),
     ],
 )
-def test_no_copy_in_the_loops(shape, options, derivative):
+def test_no_copy_in_the_loops(task, shape, options):
     """Wavefields and slabs are updated in place: a copy of either would cost a pass over it in every step."""
-    v, misfit = problem(shape, 64, n_shots=2, **options)
-    text = compiled(jax.grad(misfit) if derivative else misfit, v).as_text()
     # The smallest slab is thicker than the layer and spans the other axes.
     smallest_slab = 2 * 8 * int(np.prod(sorted(shape)[:-1]))
-    assert large_copies(text, smallest_slab) == []
+    assert large_copies(text_of(task, shape, n_shots=2, **options), smallest_slab) == []
 
 
 def called(hlo):
@@ -235,7 +250,7 @@ def staggered_problem(name, shape, nt, faces, **options):
 @pytest.mark.parametrize(
     "wanted",
     [
-        ("lamb",),
+        pytest.param(("lamb",), marks=pytest.mark.slow),
         pytest.param(("mu",), marks=pytest.mark.slow),
         pytest.param(("lamb", "mu"), marks=pytest.mark.slow),
         ("lamb", "mu", "buoyancy"),
@@ -266,7 +281,7 @@ def test_elastic_gradients_keep_each_term_once(wanted):
     [
         ("acoustic", (64, 70), None),
         pytest.param("elastic", (64, 70), None, marks=pytest.mark.slow),
-        ("acoustic", (64, 70), ("free", None, None, "rigid")),
+        pytest.param("acoustic", (64, 70), ("free", None, None, "rigid"), marks=pytest.mark.slow),
         ("elastic", (64, 70), ("free", None, None, None)),
         pytest.param("elastic", (64, 70), ("rigid", "free", "periodic", "periodic"), marks=pytest.mark.slow),
         pytest.param("elastic", (30, 32, 34), ("free", *(None,) * 5), marks=pytest.mark.slow),
@@ -288,7 +303,7 @@ def test_staggered_equations_copy_nothing_in_their_loops(name, shape, faces):
     ("name", "shape"),
     [
         ("scalar", (64, 70)),
-        ("acoustic", (64, 70)),
+        pytest.param("acoustic", (64, 70), marks=pytest.mark.slow),
         ("elastic", (64, 70)),
         pytest.param("elastic", (30, 32, 34), marks=pytest.mark.slow),
     ],
@@ -341,10 +356,8 @@ def kernels(hlo, least):
 @pytest.mark.parametrize(("task", "ndim"), KERNELS)
 def test_kernels_per_step(task, ndim):
     """Each is one more pass over memory, and one more launch on a GPU."""
-    shape = (64, 70) if ndim == 2 else (30, 32, 34)
-    v, misfit = problem(shape, 64)
-    text = compiled(misfit if task == "forward" else jax.grad(misfit), v).as_text()
-    found = kernels(text, 2 * 8 * int(np.prod(sorted(shape)[:-1])))
+    shape = PLANE if ndim == 2 else SPACE
+    found = kernels(text_of(task, shape), 2 * 8 * int(np.prod(sorted(shape)[:-1])))
     assert 0 < len(found) <= 2 * KERNELS[task, ndim], "\n".join(found)  # two steps an iteration
 
 
@@ -388,8 +401,8 @@ def test_number_of_callbacks(nt, chunks, monkeypatch):
             return real(self, *args)
 
         monkeypatch.setattr(Registry, name, counted)
-    v, misfit = problem((20, 22), nt, storage_mode="cpu")
-    jax.block_until_ready(jax.grad(misfit)(v))
+    v, misfit = problem((30,), nt, storage_mode="cpu")
+    jax.block_until_ready(jax.jit(jax.grad(misfit))(v))
     assert calls == {"write": chunks, "read": chunks}
 
 
@@ -467,8 +480,8 @@ def test_disk_estimate_against_measurement(tmp_path):
 
 
 def test_registry_is_idle_after_a_gradient():
-    v, misfit = problem((20, 22), 64, storage_mode="cpu")
-    jax.block_until_ready(jax.grad(misfit)(v))
+    v, misfit = problem((30,), 64, storage_mode="cpu")
+    jax.block_until_ready(jax.jit(jax.grad(misfit))(v))
     REGISTRY.clear()
     stats = REGISTRY.stats()
     assert stats.ram_bytes == stats.pool_bytes == stats.disk_bytes == 0
