@@ -97,7 +97,7 @@ def _measure(name: str, setting: str, repeats: int) -> dict[str, float]:
     import jax
 
     import jaxwave
-    from jaxwave import groups
+    from jaxwave._timeloop import groups
     from jaxwave.storage import pages
 
     if "ONE_GROUP" in os.environ:

@@ -10,7 +10,7 @@ import measure
 from cases import CASES, DT, FAST, FREQUENCY, SPACING, Case, build
 
 import jaxwave
-from jaxwave.boundary import PaddedGrid
+from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.storage.codecs import as_codec, stored_bytes
 

@@ -1,8 +1,9 @@
 """jaxwave: differentiable wave propagation for JAX."""
 
 from jaxwave import grid, inversion, io, resample, storage, wavelets
-from jaxwave.call import Boundary, Callbacks, Grid
-from jaxwave.derivatives import (
+from jaxwave._autotune.memory import MemoryEstimate, estimate_memory, plan
+from jaxwave._autotune.planning import BudgetError, StoragePlan
+from jaxwave._derivatives import (
     BornResult,
     acoustic_born,
     born,
@@ -11,18 +12,10 @@ from jaxwave.derivatives import (
     hessian_product,
     scalar_born,
 )
-from jaxwave.dispatch import compiler_options
-from jaxwave.equations.acoustic import Acoustic
-from jaxwave.equations.base import Equation, Model, model
-from jaxwave.equations.elastic import Elastic
-from jaxwave.equations.leapfrog import LeapfrogEquation
-from jaxwave.equations.scalar import Scalar
-from jaxwave.equations.scheme import Scheme, Source, Term
-from jaxwave.interpolation import Hicks
-from jaxwave.jax_internals import CompatibilityWarning
-from jaxwave.memory import MemoryEstimate, estimate_memory, plan
-from jaxwave.moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
-from jaxwave.notices import (
+from jaxwave._interpolation import Hicks
+from jaxwave._jax_internals import CompatibilityWarning
+from jaxwave._moduli import lambmubuoyancy_to_vpvsrho, vpvsrho_to_lambmubuoyancy
+from jaxwave._notices import (
     DispersionWarning,
     NoEffectWarning,
     PmlFrequencyWarning,
@@ -31,10 +24,8 @@ from jaxwave.notices import (
     SubstepWarning,
     UnitWarning,
 )
-from jaxwave.observe import CallbackState
-from jaxwave.planning import BudgetError, StoragePlan
-from jaxwave.propagators import acoustic, elastic, scalar
-from jaxwave.results import (
+from jaxwave._propagators import acoustic, elastic, scalar
+from jaxwave._results import (
     AcousticResult,
     AcousticState,
     ElasticResult,
@@ -46,9 +37,18 @@ from jaxwave.results import (
     State,
     WaveState,
 )
-from jaxwave.simulation import simulate
+from jaxwave._setup.call import Boundary, Callbacks, Grid
+from jaxwave._setup.survey import IGNORE_LOCATION
+from jaxwave._simulation import simulate
+from jaxwave._timeloop.dispatch import compiler_options
+from jaxwave._timeloop.observe import CallbackState
+from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.base import Equation, Model, model
+from jaxwave.equations.elastic import Elastic
+from jaxwave.equations.leapfrog import LeapfrogEquation
+from jaxwave.equations.scalar import Scalar
+from jaxwave.equations.scheme import Scheme, Source, Term
 from jaxwave.storage import StorageError
-from jaxwave.survey import IGNORE_LOCATION
 
 __version__ = "0.1.0"
 

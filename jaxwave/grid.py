@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxwave import validate
+from jaxwave._setup import validate
 
 COURANT_NUMBER = 0.6
 """Default Courant number: stable for every accuracy, number of dimensions and kind of grid, with the speed that the

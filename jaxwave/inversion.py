@@ -16,8 +16,8 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from jaxwave import validate
-from jaxwave.jax_internals import is_traced
+from jaxwave._jax_internals import is_traced
+from jaxwave._setup import validate
 
 
 def gaussian_smooth(

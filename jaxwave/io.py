@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave import validate
+from jaxwave._setup import validate
 
 CHECKPOINT_VERSION = 1
 

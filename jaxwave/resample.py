@@ -1,7 +1,7 @@
 """Resampling of time series by a whole factor, in the frequency domain.
 
 Zeros are appended meanwhile, so that what is at one end of a series does not come out at the other. The propagators do
-not resample (:mod:`jaxwave.substeps` says what they do with sub-steps); this is for records and wavelets of others.
+not resample (:mod:`jaxwave._setup.substeps` says what they do with sub-steps); this is for other records and wavelets.
 
 `upsample` and `downsample` act on the last axis, are linear, and keep the dtype. They are each other's transpose up
 to the factor: ``downsample = upsample^T / step_ratio`` with the same options and no shift, so a gradient that flows
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxwave import validate
+from jaxwave._setup import validate
 
 
 def upsample(

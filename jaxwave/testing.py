@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxwave.call import Call, Grid
-from jaxwave.chunks import RunInputs
-from jaxwave.embedding import run_inputs
+from jaxwave._setup.call import Call, Grid
+from jaxwave._setup.embedding import run_inputs
+from jaxwave._setup.problem import Problem, make_problem
+from jaxwave._simulation import run
+from jaxwave._timeloop.chunks import RunInputs
+from jaxwave._timeloop.rules import propagate
 from jaxwave.equations.base import Equation
-from jaxwave.problem import Problem, make_problem
-from jaxwave.rules import propagate
-from jaxwave.simulation import run
 from jaxwave.storage import BFloat16, HostStorage, Recompute, Reverse
 from jaxwave.storage.base import Storage
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxwave import validate
-from jaxwave.jax_internals import is_traced
+from jaxwave._jax_internals import is_traced
+from jaxwave._setup import validate
 
 
 def ricker(

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from scipy import special
 
-from jaxwave.substeps import interpolate
+from jaxwave._setup.substeps import interpolate
 
 # ---- the discrete scalar equation on whole arrays ----
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxwave import compiler_options
-from jaxwave.boundary import PaddedGrid
+from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave.cli import demo, main, report
 from jaxwave.inversion import l2_misfit
 from jaxwave.storage.registry import REGISTRY

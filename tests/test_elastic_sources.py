@@ -15,8 +15,8 @@ from test_elastic_physics import ALPHA, BETA, RHO, homogeneous
 from test_structure import compiled, cpu_only, loop_lines, size_of
 
 import jaxwave
-from jaxwave.boundary import PaddedGrid
-from jaxwave.equations.derivative import Derivative
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._numerics.derivative import Derivative
 from jaxwave.equations.staggered import components, tensor
 
 planar_and_slow_3d = pytest.mark.parametrize("ndim", [2, pytest.param(3, marks=pytest.mark.slow)])

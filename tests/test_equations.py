@@ -14,13 +14,13 @@ from helpers import bitwise_equal, largest
 from jax import lax
 
 import jaxwave
-from jaxwave.boundary import PaddedGrid
-from jaxwave.embedding import run_inputs
-from jaxwave.engine import RunInputs
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._propagators import call_of
+from jaxwave._setup.embedding import run_inputs
+from jaxwave._setup.problem import make_problem
+from jaxwave._timeloop.engine import RunInputs
+from jaxwave._timeloop.rules import propagate, run_p
 from jaxwave.equations.registry import EQUATIONS
-from jaxwave.problem import make_problem
-from jaxwave.propagators import call_of
-from jaxwave.rules import propagate, run_p
 from jaxwave.storage import HostStorage, Reverse
 
 ACCURACIES = {1: 8, 2: 4, 3: 2}

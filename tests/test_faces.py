@@ -11,16 +11,16 @@ from helpers import FREQ, amplitudes, dense, largest, layered, wavelet
 from jax import lax
 
 import jaxwave
-from jaxwave.boundary import PaddedGrid
-from jaxwave.embedding import run_inputs
-from jaxwave.equations import points
-from jaxwave.equations.derivative import Derivative
+from jaxwave._numerics import points
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._numerics.derivative import Derivative
+from jaxwave._numerics.stencils import STAGGERED
+from jaxwave._propagators import call_of
+from jaxwave._setup.embedding import run_inputs
+from jaxwave._setup.problem import make_problem
 from jaxwave.equations.leapfrog import scheme_of
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.equations.staggered import components, tensor
-from jaxwave.problem import make_problem
-from jaxwave.propagators import call_of
-from jaxwave.stencils import STAGGERED
 
 ORDERS = (2, 4, 6, 8)
 REFLECTING = [("odd", "even"), ("even", "odd"), ("pinned", "loose"), ("loose", "pinned")]

@@ -11,8 +11,8 @@ from contract import Case
 from helpers import bitwise_equal
 from test_structure import problem
 
-from jaxwave import groups
-from jaxwave.chunks import RunInputs
+from jaxwave._timeloop import groups
+from jaxwave._timeloop.chunks import RunInputs
 from jaxwave.storage import Recompute
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="a GPU runs all shots at once")

@@ -10,7 +10,7 @@ import pytest
 from helpers import largest
 
 from jaxwave import IGNORE_LOCATION, Hicks
-from jaxwave.interpolation.sinc import DIPOLE_BETA, MONOPOLE_BETA
+from jaxwave._interpolation.sinc import DIPOLE_BETA, MONOPOLE_BETA
 
 # The largest errors that Hicks states for wavenumbers up to pi / 2 per cell and half widths of 1 to 8.
 MONOPOLE_ERROR = (1.72e-1, 2.32e-2, 4.79e-3, 1.34e-3, 2.43e-4, 4.88e-5, 9.79e-6, 2.19e-6)

@@ -10,7 +10,7 @@ import pytest
 from jax.interpreters import partial_eval
 
 import jaxwave
-from jaxwave import jax_internals
+from jaxwave import _jax_internals as jax_internals
 
 PRIVATE = ("jax._src", "jax.core", "jax.extend", "jax.ffi", "jax.interpreters", "jax.lib", "jaxlib")
 PACKAGE = Path(jaxwave.__file__).parent
@@ -38,7 +38,7 @@ def test_private_names_are_found():
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_one_file_alone_uses_what_is_not_public(path):
-    assert path.name == "jax_internals.py" or private_names(path.read_text()) == []
+    assert path.name == "_jax_internals.py" or private_names(path.read_text()) == []
 
 
 # ---- dead code ----
@@ -72,7 +72,7 @@ def test_a_history_that_nobody_reads_is_not_saved():
 
 def test_without_the_rule_for_dead_code_there_is_one_warning_and_the_same_gradient(monkeypatch):
     want = jax.jit(jax.grad(misfit))(MODEL)
-    rule = partial_eval.dce_rules.pop(jaxwave.rules.run_p)
+    rule = partial_eval.dce_rules.pop(jaxwave._timeloop.rules.run_p)
     try:
         monkeypatch.setattr(partial_eval, "dce_jaxpr", lambda *_: (_ for _ in ()).throw(TypeError("another signature")))
         fits = jax_internals._dead_code_fits.__wrapped__
@@ -83,7 +83,7 @@ def test_without_the_rule_for_dead_code_there_is_one_warning_and_the_same_gradie
         jax.clear_caches()
         np.testing.assert_array_equal(jax.jit(jax.grad(misfit))(MODEL), want)
     finally:
-        partial_eval.dce_rules[jaxwave.rules.run_p] = rule
+        partial_eval.dce_rules[jaxwave._timeloop.rules.run_p] = rule
 
 
 # ---- without jit ----

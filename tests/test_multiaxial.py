@@ -12,11 +12,11 @@ from jax import lax
 from test_structure import compiled, cpu_only, large_copies, staggered_problem
 
 import jaxwave
-from jaxwave.boundary import PaddedGrid
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._propagators import call_of
+from jaxwave._setup.problem import make_problem
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.leapfrog import layout
-from jaxwave.problem import make_problem
-from jaxwave.propagators import call_of
 
 BETA, RHO = 1500.0, 2000.0
 

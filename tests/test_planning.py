@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxwave
-from jaxwave import planning
+from jaxwave._autotune import planning
 from jaxwave.storage import Auto, DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Recompute, Reverse
 
 NT = 192

@@ -11,7 +11,7 @@ import pytest
 
 import jaxwave
 from jaxwave import IGNORE_LOCATION, Hicks, inversion, io, resample, storage, wavelets
-from jaxwave.results import WaveState
+from jaxwave._results import WaveState
 
 SHAPE = (12, 14)
 V = np.full(SHAPE, 1500.0)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import jaxwave
-from jaxwave import validate
-from jaxwave.boundary import PaddedGrid
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._setup import validate
+from jaxwave._setup.survey import Region, place
 from jaxwave.equations.acoustic import Acoustic
 from jaxwave.equations.elastic import Elastic
 from jaxwave.grid import wavelet_frequency
-from jaxwave.survey import Region, place
 from jaxwave.wavelets import ricker
 
 SHAPE = (12, 14)

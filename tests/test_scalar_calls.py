@@ -8,7 +8,8 @@ import reference
 from helpers import FREQ, amplitudes, bitwise_equal, largest, layered
 
 import jaxwave
-from jaxwave import IGNORE_LOCATION, PmlFrequencyWarning, SubstepWarning, observe
+from jaxwave import IGNORE_LOCATION, PmlFrequencyWarning, SubstepWarning
+from jaxwave._timeloop import observe
 from jaxwave.wavelets import ricker
 
 # ---- sources and receivers ----

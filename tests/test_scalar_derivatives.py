@@ -13,8 +13,8 @@ from jax.extend.core import jaxprs_in_params
 
 import jaxwave
 from jaxwave import SubstepWarning
-from jaxwave.results import LastSources, WaveState
-from jaxwave.rules import adjoint_born_p, adjoint_p, run_p
+from jaxwave._results import LastSources, WaveState
+from jaxwave._timeloop.rules import adjoint_born_p, adjoint_p, run_p
 from jaxwave.storage import registry
 
 FREQ, MAX_VEL = 25.0, 2600.0

@@ -12,15 +12,15 @@ from helpers import layered
 from jax import lax
 
 import jaxwave
-from jaxwave import boundary
-from jaxwave.boundary import PaddedGrid
+from jaxwave._numerics import boundary
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._numerics.stencils import STAGGERED
 from jaxwave.equations import stability
 from jaxwave.equations.acoustic import Acoustic
 from jaxwave.equations.base import Operands
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.grid import COURANT_NUMBER, cfl_time_step, critical_courant_number
-from jaxwave.stencils import STAGGERED
 
 SPACING = (5.0, 6.0, 4.0)
 OPERATORS = {"acoustic": stability.Acoustic, "elastic": stability.Elastic}

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import jaxwave
-from jaxwave import dispatch
-from jaxwave.boundary import PaddedGrid
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._timeloop import dispatch
 from jaxwave.storage import Reverse
 from jaxwave.storage.registry import REGISTRY, Registry
 

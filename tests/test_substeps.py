@@ -13,7 +13,8 @@ import reference
 from helpers import bitwise_equal, largest, wavelet
 
 import jaxwave
-from jaxwave import NoEffectWarning, SubstepWarning, substeps
+from jaxwave import NoEffectWarning, SubstepWarning
+from jaxwave._setup import substeps
 from jaxwave.storage import DeviceStorage, DiskStorage, Fourier, HostStorage, Recompute
 
 # ---- the interpolation of sources ----

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import jaxwave
-from jaxwave import IGNORE_LOCATION, simulation
+from jaxwave import IGNORE_LOCATION
+from jaxwave import _simulation as simulation
 from jaxwave.storage import HostStorage
 from jaxwave.storage.errors import StoragePathError
 

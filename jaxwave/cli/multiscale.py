@@ -19,10 +19,10 @@ import numpy as np
 import optax
 
 from jaxwave import inversion
+from jaxwave._propagators import scalar
+from jaxwave._results import ScalarResult
+from jaxwave._timeloop.dispatch import compiler_options
 from jaxwave.cli import report
-from jaxwave.dispatch import compiler_options
-from jaxwave.propagators import scalar
-from jaxwave.results import ScalarResult
 from jaxwave.wavelets import ricker
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxwave.boundary import PaddedGrid
-from jaxwave.notices import SubstepWarning
-from jaxwave.results import RunInfo
+from jaxwave._notices import SubstepWarning
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._results import RunInfo
+from jaxwave._setup.substeps import loop_steps
 from jaxwave.storage.codecs import CODECS, Raw, stored_bytes
-from jaxwave.substeps import loop_steps
 
 PLACES = {"device": "in device memory", "cpu": "in host RAM", "disk": "in an HDF5 file"}
 

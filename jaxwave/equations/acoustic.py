@@ -16,7 +16,7 @@ cells of rho = 0, K is zero, and so is B between two of them: a free surface of 
 
 Along its own axis a velocity has one value more than there are cells; the first and the last lie on the faces. There
 the fields go on as mirror images: the pressure antisymmetric at a free face, symmetric at a rigid one, the velocity
-along the normal the other way round (:mod:`jaxwave.equations.closures`). A point on such a face stands for half a cell,
+along the normal the other way round (:mod:`jaxwave._numerics.closures`). A point on such a face stands for half a cell,
 w = 1/2, and a force acts on w rho. At a face that is neither, and without a layer, the pressure is zero beyond.
 
 With the adjoint scaled by the coefficients, P = K times the cotangent of p and U = B times that of v, its recursion has

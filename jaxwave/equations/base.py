@@ -29,8 +29,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxwave.boundary import Memory, PaddedGrid
-from jaxwave.equations import points
+from jaxwave._numerics import points
+from jaxwave._numerics.boundary import Memory, PaddedGrid
 
 Model = ArrayLike | None
 """A model's values [*cells] or [shot, *cells]; None in an equation on a grid."""

@@ -7,7 +7,7 @@ Continuous, with Lame's parameters lamb and mu, the buoyancy b = 1 / rho and s t
 
 Discrete: the normal stresses s_ii lie in the cells, s_ij half a cell on along i and j, both at times t; v_i half a cell
 on along i, and half a time step earlier. Every derivative D has the memory of the absorbing layers
-(:mod:`jaxwave.equations.derivative`). With B_i = b dt, L = lamb dt, M = 2 mu dt, M_ij = mu dt:
+(:mod:`jaxwave._numerics.derivative`). With B_i = b dt, L = lamb dt, M = 2 mu dt, M_ij = mu dt:
 
     g_i  = sum over j of D_j s_ij     v'_i  = v_i + B_i (f_i + g_i)
     e_k  = D_k v'_k                   s'_kk = s_kk + L sum(e) + M e_k - q_kk dt
@@ -23,7 +23,7 @@ and Saenger, 2006; Zeng et al., 2012).
 At a free face the traction vanishes, at a rigid one the velocity. The face is the outer boundary of the last cell: the
 velocity along its normal and the shear stresses across it have a value on it, the normal stresses and the other
 velocities half a cell inside. Mirror images would be wrong, because the velocities have a kink at a free face, so the
-differences have closures that make none (:mod:`jaxwave.equations.closures`):
+differences have closures that make none (:mod:`jaxwave._numerics.closures`):
 
                                             free face    rigid face
     normal stress, velocity along normal    pinned       loose
@@ -38,7 +38,7 @@ that stays in a fluid would accelerate it for ever. Strain rates are recorded wi
 layers: e_k in the cells, e_ij / 2 half a cell on along i and j, of the velocities half a step of the loop before.
 
 Some guided waves grow in plain layers. With the grid's ``mpml_fraction`` a layer damps the derivatives along the other
-axes too (Meza-Fajardo and Papageorgiou, 2008; :mod:`jaxwave.equations.multiaxial`).
+axes too (Meza-Fajardo and Papageorgiou, 2008; :mod:`jaxwave._numerics.multiaxial`).
 
 In the adjoint the cotangents T of the stresses are carried as they are, because a fluid has no inverse of M, and
 multiplied by the coefficients once a step; those of the velocities are scaled, U_i = B_i times the cotangent of v_i.
@@ -60,7 +60,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave.equations import closures, points, stability, staggered
+from jaxwave._numerics import closures, points
+from jaxwave.equations import stability, staggered
 from jaxwave.equations.base import Model, model
 from jaxwave.equations.leapfrog import LeapfrogEquation
 from jaxwave.equations.scheme import Scheme, Source, Term

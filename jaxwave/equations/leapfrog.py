@@ -27,11 +27,12 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxwave.boundary import Memory
-from jaxwave.equations import closures, multiaxial, points, scheme_bound, staggered
+from jaxwave._numerics import closures, multiaxial, points
+from jaxwave._numerics.boundary import Memory
+from jaxwave._numerics.derivative import Derivative, applied, transposed
+from jaxwave._numerics.multiaxial import MultiAxial
+from jaxwave.equations import scheme_bound, staggered
 from jaxwave.equations.base import Equation, State
-from jaxwave.equations.derivative import Derivative, applied, transposed
-from jaxwave.equations.multiaxial import MultiAxial
 from jaxwave.equations.scheme import Scheme, Term
 from jaxwave.equations.staggered import Sum
 

@@ -1,4 +1,4 @@
-"""All equations, by the name of the function in :mod:`jaxwave.propagators`. The contract tests run over them."""
+"""All equations, by the name of the function in :mod:`jaxwave._propagators`. The contract tests run over them."""
 
 from jaxwave.equations.acoustic import Acoustic
 from jaxwave.equations.elastic import Elastic

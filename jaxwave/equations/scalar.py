@@ -15,7 +15,7 @@ The only term that the gradient of c needs is G. With the adjoint state scaled b
 the same main update with the same zero halo: the operator of the interior is self-adjoint up to the scaling.
 
 At a face without a layer the second differences see mirror images beyond it: antisymmetric ones at a free face, so that
-u = 0 there, symmetric ones at a rigid face (:mod:`jaxwave.equations.closures`). They are symmetric matrices, so nothing
+u = 0 there, symmetric ones at a rigid face (:mod:`jaxwave._numerics.closures`). They are symmetric matrices, so nothing
 else changes.
 
 How the updates are written decides their speed tenfold in XLA on a CPU:
@@ -34,9 +34,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxwave import stencils
-from jaxwave.boundary import Memory, Range, Slab, pml_profiles
-from jaxwave.equations import closures, points, ring
+from jaxwave._numerics import closures, points, ring, stencils
+from jaxwave._numerics.boundary import Memory, Range, Slab, pml_profiles
 from jaxwave.equations.base import Equation, Model, model
 
 

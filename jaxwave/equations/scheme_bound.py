@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from jaxwave import boundary
-from jaxwave.boundary import PaddedGrid
+from jaxwave._numerics import boundary
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._numerics.derivative import Derivative, table
 from jaxwave.equations import stability
-from jaxwave.equations.derivative import Derivative, table
 from jaxwave.equations.scheme import Scheme
 
 if TYPE_CHECKING:

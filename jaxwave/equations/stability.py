@@ -44,11 +44,11 @@ from typing import Protocol
 
 import numpy as np
 
-from jaxwave import boundary, stencils
-from jaxwave.boundary import PaddedGrid
-from jaxwave.equations import closures, staggered
-from jaxwave.equations.closures import Closure
-from jaxwave.equations.derivative import Derivative
+from jaxwave._numerics import boundary, closures, stencils
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._numerics.closures import Closure
+from jaxwave._numerics.derivative import Derivative
+from jaxwave.equations import staggered
 from jaxwave.grid import COURANT_NUMBER, critical_courant_number
 
 BRICK = 2**18

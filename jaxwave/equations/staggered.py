@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave.boundary import PaddedGrid
-from jaxwave.equations import points, ring
-from jaxwave.equations.derivative import Derivative
+from jaxwave._numerics import points, ring
+from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._numerics.derivative import Derivative
 
 
 class Stage(NamedTuple):

@@ -1,11 +1,11 @@
-"""The request to have a policy chosen: see :mod:`jaxwave.planning` for how."""
+"""The request to have a policy chosen: see :mod:`jaxwave._autotune.planning` for how."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from jaxwave._setup.validate.values import wholes
 from jaxwave.storage.codecs import Codec, Raw
-from jaxwave.validate.values import wholes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -132,7 +132,7 @@ class Storage(abc.ABC):
         return self
 
     def settled(self) -> Storage:
-        """The policy itself. A request for one (see :class:`jaxwave.planning.Pending`) chooses it now."""
+        """The policy itself. A request for one (see :class:`jaxwave._autotune.planning.Pending`) chooses it now."""
         return self
 
     def chunk_size(self, n_entries: int, spec: Spec, state: Spec) -> int:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxwave._setup.validate.values import wholes
 from jaxwave.storage.codecs import Codec, Raw
-from jaxwave.validate.values import wholes
 
 NEIGHBOURS = 3  # samples on either side that a value between them is interpolated from
 

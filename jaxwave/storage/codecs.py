@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxwave.validate.values import number, wholes
+from jaxwave._setup.validate.values import number, wholes
 
 Leaves = list[jax.Array]
 

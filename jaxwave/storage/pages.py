@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxwave import jax_internals
+from jaxwave import _jax_internals as jax_internals
 
 LEAST = 4 << 20
 """Arrays of fewer bytes are left as they are."""

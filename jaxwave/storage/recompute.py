@@ -7,12 +7,12 @@ import math
 
 import jax.numpy as jnp
 
+from jaxwave._setup.validate.values import wholes
 from jaxwave.storage import base
 from jaxwave.storage.base import DeviceStorage, Leaves, Spec, Storage, chunk_spec, empty_chunk, entry_bytes, even_chunks
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.schedule import Schedule, schedule
 from jaxwave.storage.streamed import Streamed
-from jaxwave.validate.values import wholes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,20 +9,11 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from jaxwave._setup.validate.values import wholes
 from jaxwave.storage import base
-from jaxwave.storage.base import (
-    DeviceStorage,
-    Footprint,
-    Leaves,
-    Spec,
-    Storage,
-    chunk_spec,
-    empty_chunk,
-    even_chunks,
-)
+from jaxwave.storage.base import DeviceStorage, Footprint, Leaves, Spec, Storage, chunk_spec, empty_chunk, even_chunks
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.streamed import Streamed
-from jaxwave.validate.values import wholes
 
 
 def reversible(equation: object) -> bool:

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave.jax_internals import host_call
+from jaxwave._jax_internals import host_call
+from jaxwave._setup.validate.values import wholes
 from jaxwave.storage.base import Footprint, Storage, entry_bytes, even_chunks
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.hdf5 import QUEUE_LENGTH, Hdf5History
 from jaxwave.storage.ram import RamHistory
 from jaxwave.storage.registry import REGISTRY
-from jaxwave.validate.values import wholes
 
 # Copies of a chunk that are alive while it passes between a compiled program and a callback, freed ones that the
 # allocator holds on to included. Measured (JAX 0.10 and 0.11, Linux), for 2 to 40 MB a chunk.

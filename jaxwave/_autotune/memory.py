@@ -1,0 +1,162 @@
+"""How many bytes a gradient takes, and where, before it is run; and which storage policy fits."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxwave._autotune.planning import StoragePlan, device_bytes
+from jaxwave._propagators import call_of
+from jaxwave._setup import validate
+from jaxwave._setup.call import Call
+from jaxwave._setup.embedding import pad_inputs
+from jaxwave._setup.problem import Problem, make_problem
+from jaxwave._simulation import run
+from jaxwave._timeloop.dispatch import compiler_options
+from jaxwave.equations.base import Equation
+from jaxwave.storage.auto import Auto
+from jaxwave.storage.base import DeviceStorage
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes that one gradient takes. Histories that are kept for later use, or by other threads, come on top.
+
+    Attributes:
+        device: Memory of the device: the loops' state and work space, and the history if it is stored there.
+        host: Host RAM of the storage: the history ("cpu"), or the buffers on the way to the file ("disk").
+        transfer: Host RAM that chunks take on their way between the two.
+        disk: The file.
+        history: The stored history, wherever it is.
+        uncompressed: The terms of all stored steps, without a codec.
+    """
+
+    device: int
+    host: int
+    transfer: int
+    disk: int
+    history: int
+    uncompressed: int
+
+    def __str__(self) -> str:
+        named = dataclasses.asdict(self)
+        return ", ".join(f"{name} {value / 2**20:.1f} MiB" for name, value in named.items())
+
+
+def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **arguments: Any) -> MemoryEstimate:
+    """Says how many bytes the gradient of a propagator with respect to all its models takes, and where.
+
+    Nothing is propagated or allocated: the gradient is compiled, and the compiler's plan of the device memory is read.
+
+    Args:
+        models_spacing_and_dt: As for the propagator: models, ``grid_spacing`` and ``dt``; or, with all other arguments,
+            as for :func:`jaxwave.simulate`: equation, grid and dt. A ``jax.ShapeDtypeStruct``
+            may stand in place of a model (then give ``max_vel``).
+        propagator: Name of the propagator: "scalar" (the default), "acoustic" or "elastic".
+        arguments: As for the propagator.
+
+    Returns:
+        A :class:`MemoryEstimate`.
+
+    Raises:
+        TypeError, ValueError: As the propagator, if its name is unknown, and if ``storage_mode`` is "none".
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxwave
+        >>> model = jax.ShapeDtypeStruct((20, 24, 28), jnp.float32)
+        >>> survey = dict(
+        ...     source_amplitudes=jnp.ones((1, 1, 64), jnp.float32), source_locations=[[[2, 12, 14]]],
+        ...     receiver_locations=[[[2, 3, 4]]], max_vel=2000.0, pml_freq=10.0, pml_width=4,
+        ... )
+        >>> raw = jaxwave.estimate_memory(model, 10.0, 1e-3, storage_mode="cpu", **survey)
+        >>> small = jaxwave.estimate_memory(model, 10.0, 1e-3, storage_mode="cpu", storage_compression=True, **survey)
+        >>> raw.host / small.host > 3.5
+        True
+    """
+    call, seen = _call(models_spacing_and_dt, propagator, arguments), []
+    models = dict(call.models)
+    if not any(isinstance(x, jax.ShapeDtypeStruct) for x in models.values()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come again below
+            call = dataclasses.replace(call, max_vel=make_problem(call).info.max_vel)
+        models = {name: validate.real_array(name, x) for name, x in models.items()}
+
+    def misfit(models: dict[str, jax.Array]) -> jax.Array:
+        problem = make_problem(call.with_models(models))
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), problem.arrays)
+        seen.append((problem, jax.eval_shape(functools.partial(pad_inputs, problem.setup), shapes)[-1]))
+        return jnp.stack([jnp.sum(record**2) for record in run(problem).records.values()]).sum()
+
+    gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
+    shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in models.items()}
+    compiled = gradient.lower(shapes).compile()
+    return _add_up(*seen[0], device_bytes(compiled))
+
+
+def _add_up(problem: Problem, x: Any, device: int) -> MemoryEstimate:
+    """The estimate for states like ``x`` and a program that takes ``device`` bytes."""
+    setup = problem.setup
+    plan = dataclasses.replace(problem.plan, storage=problem.plan.storage.settled())
+    n_steps = setup.n_steps
+    kept = plan.footprint(n_steps, x)
+    uncompressed = dataclasses.replace(plan, storage=DeviceStorage()).footprint(n_steps, x).history
+    return MemoryEstimate(device, kept.host, kept.transfer, kept.disk, kept.history, uncompressed)
+
+
+def plan(
+    *models_spacing_and_dt: Any, propagator: str = "scalar", storage_mode: Auto = Auto(), **arguments: Any
+) -> StoragePlan:
+    """Says what a gradient takes under each storage policy, and which one ``storage_mode="auto"`` chooses.
+
+    The problem itself is not run: every policy is compiled for a few steps and, if it fits, timed on wavefields of
+    zeros, some seconds each, once for each kind of problem and process. What is over the budget is never run.
+
+    Args:
+        models_spacing_and_dt, propagator, arguments: As for :func:`estimate_memory`.
+        storage_mode: The request, with the budget: ``jaxwave.storage.Auto(device=2**30)``.
+
+    Returns:
+        A :class:`StoragePlan`. ``print`` shows it as a table; its ``chosen`` is None if nothing fits.
+
+    Raises:
+        TypeError, ValueError: As the propagator, and if its name is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxwave
+        >>> report = jaxwave.plan(
+        ...     jnp.full(2000, 1500.0), 5.0, 1e-3,
+        ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[30]]], receiver_locations=[[[10]]],
+        ...     pml_freq=25.0, storage_mode=jaxwave.storage.Auto(device=2**20, host=0, disk=0),
+        ... )
+        >>> next(option.refused for option in report.options if option.name == "device")
+        'over the device budget'
+        >>> report.chosen.device <= 2**20
+        True
+    """
+    storage_mode = arguments.pop("storage", storage_mode)  # its name in simulate
+    if not isinstance(storage_mode, Auto):
+        raise TypeError(f"`storage_mode` of a plan must be a jaxwave.storage.Auto; got {storage_mode!r}")
+    call = _call(models_spacing_and_dt, propagator, {**arguments, "storage_mode": storage_mode})
+    seen: list[Any] = []
+    shapes = {name: x for name, x in call.models.items() if isinstance(x, jax.ShapeDtypeStruct)}
+
+    def checked(given: dict[str, jax.Array]) -> None:
+        seen.append(make_problem(call.with_models(given)).plan.storage)
+
+    jax.eval_shape(checked, shapes)
+    report: StoragePlan = seen[0].report()
+    return report
+
+
+def _call(positional: tuple[Any, ...], propagator: str, arguments: Mapping[str, Any]) -> Call:
+    """The call that the arguments of a propagator, or of :func:`jaxwave.simulate`, describe."""
+    if positional and isinstance(positional[0], Equation):
+        names = {"storage_mode": "storage"}
+        return Call(*positional, **{names.get(name, name): x for name, x in arguments.items()})
+    return call_of(propagator, *positional, **arguments)

@@ -1,0 +1,1 @@
+"""The padded grid, its layers and faces, and differences on it."""

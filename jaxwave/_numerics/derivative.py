@@ -1,0 +1,335 @@
+"""First derivatives on a staggered grid, with the memory of a convolutional PML; and their transposes.
+
+A wavefield that is offset along an axis has point i between the cells i and i + 1. A derivative along that axis leads
+from cells to points between them (``half``) or back. The cells of the interior are [r, r + n) and the points between
+them [r - 1, r + n), one on either side of every cell, for a halo of r. Values outside are zero, which makes the two
+derivatives the negative transposes of each other: the scheme conserves energy, and the adjoint is the same stencil.
+Faces that reflect or are periodic add patches to it (:mod:`jaxwave._numerics.closures`).
+
+In a layer, with the profiles a and b:
+
+    psi' = b psi + a D x         the derivative is  D x + psi'
+    z'   = b z + a e             its transpose is  -D (e + z'),  D the other one of the two
+
+where z is minus a times the cotangent of psi, and e what the transpose is applied to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxwave._numerics import boundary, closures, points, ring, stencils
+from jaxwave._numerics.boundary import Memory, PaddedGrid, Range
+from jaxwave._numerics.closures import Closure, Patch
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One absorbing layer, as a derivative along its axis sees it.
+
+    Attributes:
+        side: 0 for the first face of the axis, 1 for the last.
+        width: Cells of the layer.
+        cells: Where the derivative has a memory.
+        reach: Where the transpose of the derivative notices it.
+        extent: What the transpose reads for that.
+    """
+
+    side: int
+    width: int
+    cells: Range
+    reach: Range
+    extent: Range
+
+
+@dataclasses.dataclass(frozen=True)
+class Derivative:
+    """Derivative along ``axis``, to points between cells (``half``) or to cells; ``closures`` at its two faces."""
+
+    grid: PaddedGrid
+    axis: int
+    half: bool
+    closures: tuple[Closure, Closure] = (None, None)
+
+    @property
+    def cells(self) -> Range:
+        """Where it is evaluated."""
+        r, n = self.grid.halo, self.grid.interior[self.axis]
+        return Range(r - 1 if self.half else r, r + n)
+
+    @property
+    def back(self) -> Derivative:
+        """The derivative that leads back: minus the transpose, but for the closures and their weights."""
+        return dataclasses.replace(self, half=not self.half)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        r, n, found = self.grid.halo, self.grid.interior[self.axis], []
+        seen, h = self.back.cells, int(self.half)
+        for side, width in enumerate(self.grid.faces[self.axis]):
+            if width:
+                cells = Range(r - h, r + width) if side == 0 else Range(r + n - width - h, r + n)
+                reach = Range(max(seen.start, cells.start - r + h), min(seen.stop, cells.stop + r - 1 + h))
+                extent = Range(reach.start - r + 1 - h, reach.stop + r - h)
+                found.append(Layer(side, width, cells, reach, extent))
+        return tuple(found)
+
+    def memory(self, offset: tuple[int, ...]) -> tuple[Memory, ...]:
+        """Where the memory variables live, for a derivative whose values are at ``offset``."""
+        return tuple(Memory(self.axis, layer.cells, layer.cells, offset) for layer in self.layers)
+
+    @property
+    def places(self) -> list[ring.Place]:
+        """The cells of the memory variables, for the ring."""
+        return [(self.axis, layer.cells) for layer in self.layers]
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """What the closures add, on the padded grid."""
+        grid, n, h = self.grid, self.grid.interior[self.axis], int(self.half)
+        found = closures.first(grid.accuracy, self.closures, self.half, n)
+        size = grid.spacing[self.axis]
+        return tuple(p.scaled(1 / size).moved(grid.halo - h, grid.halo - 1 + h) for p in found)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """w of the points between cells, along the padded axis: 1 but next to a face."""
+        n, total = self.grid.interior[self.axis], self.grid.padded[self.axis]
+        line, first = np.ones(total), self.grid.halo - 1
+        line[first : first + n + 1] = closures.weights(self.grid.accuracy, self.closures, n)
+        return line
+
+    def weights_at(self, cells, dtype) -> jax.Array:
+        """w at points of the padded grid: [shot, point]."""
+        return jnp.asarray(self.weights, dtype)[cells[self.axis]]
+
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The derivative along its axis of the padded grid as a sparse matrix: rows, columns and weights [entry].
+
+        Entries at one place add up. Layers are left out: the derivative is that of an array, not of a stretched axis.
+        """
+        rows, held = np.arange(self.cells.start, self.cells.stop), self.back.cells
+        found = []
+        for offset, weight in self._by_offset.items():
+            inside = (rows + offset >= held.start) & (rows + offset < held.stop)
+            found.append((rows[inside], rows[inside] + offset, np.full(inside.sum(), weight)))
+        for patch in self.patches:
+            row, column = np.indices(patch.matrix.shape)
+            found.append((patch.rows.start + row.ravel(), patch.columns.start + column.ravel(), patch.matrix.ravel()))
+        return tuple(map(np.concatenate, zip(*found, strict=True)))
+
+    def plain(self, x: jax.Array) -> jax.Array:
+        """The derivative of x without its layers, on the padded grid."""
+        return self._everywhere(x)
+
+    def _everywhere(self, x: jax.Array, transposed: bool = False) -> jax.Array:
+        """The derivative of x without its layers, or minus its transpose, on the padded grid."""
+        d = self.back if transposed else self
+        patches = self.patches
+        if not patches:
+            return d.pad(d.difference(x, d.cells), d.cells)
+        patches = tuple(p.transposed.scaled(-1) for p in patches) if transposed else patches
+        weights, far = closures.with_patches(d._by_offset, patches, d.cells)
+        total = d.pad(stencils.weighted(x, self.axis + 1, d.cells.start, d.cells.size, weights), d.cells)
+        for patch in far:
+            if self.axis < self.grid.ndim - 1:  # no branch: see the scalar equation
+                total = total + patch.spread(self.grid.padded[self.axis]).of(x, self.axis + 1)
+            else:
+                total = total + self.pad(patch.of(x, self.axis + 1), patch.rows)
+        return total
+
+    @property
+    def _by_offset(self) -> dict[int, float]:
+        """The stencil's weights by offset, on the padded grid."""
+        weights = stencils.staggered_weights(stencils.STAGGERED[self.grid.accuracy], self.half)
+        return {offset: w / self.grid.spacing[self.axis] for offset, w in weights.items()}
+
+    def difference(self, x: jax.Array, cells: Range, origin: int = 0) -> jax.Array:
+        """D x at ``cells``, of an array that begins at cell ``origin``."""
+        grid, axis = self.grid, self.axis
+        start, size = cells.start - origin, cells.size
+        return stencils.staggered_difference(x, axis + 1, start, size, grid.accuracy, grid.spacing[axis], self.half)
+
+    def stencil(self, cells: points.Cells, dtype) -> tuple[points.Cells, jax.Array]:
+        """The derivative at single points, as weighted values of the array that it is taken of.
+
+        Args:
+            cells: Where it is evaluated: padded cell numbers [shot, point] per axis.
+            dtype: Of the weights.
+
+        Returns:
+            The cells [shot, point * entry] of these values, the entries of a point one after the other, and their
+            weights [shot, point, entry].
+        """
+        columns, weights = table(self)
+        row = cells[self.axis]
+        near = [jnp.repeat(c, columns.shape[1], axis=1) for c in cells]
+        near[self.axis] = jnp.asarray(columns, row.dtype)[row].reshape(row.shape[0], -1)
+        return tuple(near), jnp.asarray(weights, dtype)[row]
+
+    def pad(self, x: jax.Array, cells: Range, into: Range | None = None) -> jax.Array:
+        """An array over ``cells`` of the axis, padded with zeros; by default to the whole axis."""
+        into = into or Range(0, self.grid.padded[self.axis])
+        config = [(0, 0, 0)] * x.ndim
+        config[self.axis + 1] = (cells.start - into.start, into.stop - cells.stop, 0)
+        return lax.pad(x, x.dtype.type(0), config)
+
+    @property
+    def rows(self) -> bool:
+        """Whether what the layers hold is laid out in whole rows too.
+
+        A kernel that adds slabs of the last axis under pads checks bounds in its inner loop, which takes a fifth of a
+        step in 2-D (in 3-D nothing). An array that is zero between the layers is added without; copying the slabs there
+        costs little. It is the last of the memory variables, in the state and in the adjoint, and hidden from users.
+        """
+        return self.axis == self.grid.ndim - 1 < 2 and len(self.layers) > 0
+
+    def with_row(self, slabs) -> tuple[jax.Array, ...]:
+        """The memory variables of the layers, and their row if there is one."""
+        if not self.rows:
+            return tuple(slabs)
+        padded = [self.pad(x, layer.cells) for x, layer in zip(slabs, self.layers, strict=True)]
+        return (*slabs, sum(padded[1:], padded[0]))
+
+    def without_row(self, memory) -> tuple[jax.Array, ...]:
+        return tuple(memory[: len(self.layers)])
+
+    def _put(self, row: jax.Array, x: jax.Array, layer: Layer) -> jax.Array:
+        return lax.dynamic_update_slice_in_dim(row, x, layer.cells.start, self.axis + 1)
+
+    def _cut(self, x: jax.Array, cells: Range, origin: int = 0) -> jax.Array:
+        """x, which begins at cell ``origin``, over ``cells`` of the axis."""
+        return stencils.cells(x, self.axis + 1, cells.start - origin, cells.size)
+
+    def apply(self, x: jax.Array, memory, profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """The derivative of x on the padded grid, and the memory of its layers after the step."""
+        d = self._everywhere(x)
+        row, after = memory[-1] if self.rows else None, []
+        slabs = self.without_row(memory)
+        for psi, layer, profile in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
+            psi = (profile["b"] * psi + profile["a"] * self.difference(x, layer.cells)) / one
+            if self.rows:
+                row = self._put(row, psi, layer)
+            else:
+                d = d + self.pad(psi, layer.cells)
+            after.append(psi)
+        return (d + row, (*after, row)) if self.rows else (d, tuple(after))
+
+    def transpose(self, e: jax.Array, memory, profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """Minus the transpose applied to e, on the padded grid, and the memory after the step."""
+        back, profiles = self.back, profiles[self.axis][self.half]
+        if self.rows:
+            *slabs, row = memory
+            after = []
+            for z, layer, profile in zip(slabs, self.layers, profiles, strict=True):
+                z = (profile["b"] * z + profile["a"] * self._cut(e, layer.cells)) / one
+                row = self._put(row, z, layer)
+                after.append(z)
+            return self._everywhere(e + row, transposed=True), (*after, row)
+        d = self._everywhere(e, transposed=True)
+        after = []
+        for z, layer, profile in zip(memory, self.layers, profiles, strict=True):
+            z = (profile["b_extent"] * z + profile["a_extent"] * self._cut(e, layer.extent)) / one
+            # No division here: this has a single user, and one inside its branch makes that twice as slow.
+            d = d + back.pad(back.difference(z, layer.reach, layer.extent.start), layer.reach)
+            after.append(z)
+        return d, tuple(after)
+
+    def adjoint_memory(self, cotangents, profiles) -> tuple[jax.Array, ...]:
+        """The adjoint's memory from the cotangents of the memory variables after a step."""
+        found = []
+        slabs = self.without_row(cotangents)
+        for x, layer, q in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
+            if self.rows:
+                found.append(over(q["a"], q["b"]) * (x + self._cut(cotangents[-1], layer.cells)))
+            else:
+                found.append(over(q["a_extent"], q["b_extent"]) * self.pad(x, layer.cells, layer.extent))
+        return self.with_row(found)
+
+    def cotangent_memory(self, memory, profiles) -> tuple[jax.Array, ...]:
+        """The inverse: the cotangents of the memory variables before a step."""
+        found = []
+        slabs = self.without_row(memory)
+        for z, layer, q in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
+            z = z if self.rows else self._cut(z, layer.cells, layer.extent.start)
+            found.append(over(q["b"], q["a"]) * z)
+        return (*found, jnp.zeros_like(memory[-1])) if self.rows else tuple(found)
+
+    def profiles(self, dt, max_vel, pml_freq, dtype, share: float = 1.0) -> tuple[dict[str, np.ndarray], ...]:
+        """Profiles of every layer, a and b where it has a memory and over its extent; for a share of its damping."""
+        found = []
+        for layer in self.layers:
+            inner = self.grid.halo + (
+                layer.width if layer.side == 0 else self.grid.interior[self.axis] - layer.width - 1
+            )
+            depth = np.abs(np.arange(layer.cells.start, layer.cells.stop) + 0.5 * self.half - inner) / layer.width
+            a, b = boundary.pml_profile_at(
+                np.minimum(depth, 1), layer.width, self.grid.spacing[self.axis], dt, max_vel, pml_freq, share
+            )
+            lines = {}
+            for suffix, cells in (("", layer.cells), ("_extent", layer.extent)):
+                for name, profile in (("a", a), ("b", b)):
+                    line = np.zeros(cells.size, dtype)
+                    line[layer.cells.start - cells.start : layer.cells.stop - cells.start] = profile
+                    shape = [cells.size if i == self.axis + 1 else 1 for i in range(self.grid.ndim + 1)]
+                    lines[name + suffix] = line.reshape(shape)
+            found.append(lines)
+        return tuple(found)
+
+
+def applied(derivatives, fields, memories, profiles, one) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
+    """The sum of derivatives, each of a field; and the memories after the step."""
+    found = [d.apply(x, memory, profiles, one) for d, x, memory in zip(derivatives, fields, memories, strict=True)]
+    parts = [part for part, _ in found]
+    return sum(parts[1:], parts[0]), tuple(memory for _, memory in found)
+
+
+def transposed(derivatives, fields, memories, profiles, one) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
+    """Minus the sum of the transposes of derivatives, each applied to a field; and the memories after the step.
+
+    In 3-D the parts are added one after the other. Together they have so many bounds checks that the compiler makes
+    masked loads of them; those of memory that has no pages yet take hundreds of cycles each.
+    """
+    total, after = 0, []
+    for k, (d, e, memory) in enumerate(zip(derivatives, fields, memories, strict=True)):
+        part, memory = d.transpose(e, memory, profiles, one)
+        total = total + part
+        if e.ndim == 4 and k < len(fields) - 1:
+            total, one = points.materialize(total, one)
+        after.append(memory)
+    return total, tuple(after)
+
+
+@functools.lru_cache(maxsize=64)
+def table(derivative: Derivative) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and weights of a derivative's rows [padded cell, entry]: equally many each, with zeros at their end."""
+    n = derivative.grid.padded[derivative.axis]
+    rows, columns, weights = derivative.entries()
+    places, which = np.unique(rows * n + columns, return_inverse=True)
+    summed = np.bincount(which, weights)
+    places, summed = places[summed != 0], summed[summed != 0]
+    row, start = places // n, np.searchsorted(places // n, np.arange(n + 1))
+    entry = np.arange(len(places)) - start[row]
+    table = np.zeros((n, entry.max() + 1), int), np.zeros((n, entry.max() + 1))
+    for part, values in zip(table, (places % n, summed), strict=True):
+        part[row, entry] = values
+    return table
+
+
+def over(x, y):
+    """x / y of profiles, zero where y is zero."""
+    return points.divide(jnp.asarray(x), jnp.asarray(y))
+
+
+def all_profiles(grid: PaddedGrid, dt: float, max_vel: float, pml_freq: float, dtype, share: float = 1.0):
+    """Profiles of both derivatives along every axis, ``[axis][half]``, for a share of the layers' damping."""
+    return tuple(
+        tuple(Derivative(grid, axis, half).profiles(dt, max_vel, pml_freq, dtype, share) for half in (False, True))
+        for axis in range(grid.ndim)
+    )

@@ -1,0 +1,81 @@
+"""The grid and its steps: cell size, order, numbers of cells and of time steps, and the region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from jaxwave._jax_internals import is_traced
+from jaxwave._numerics.stencils import ACCURACIES
+from jaxwave._setup.validate.values import is_many, positive, whole
+
+
+def spacing(grid_spacing: Any, ndim: int) -> tuple[float, ...]:
+    """One cell size per axis."""
+    if not is_many(grid_spacing):
+        return (positive("grid_spacing", grid_spacing),) * ndim
+    values = tuple(positive("grid_spacing", h) for h in grid_spacing)
+    if len(values) != ndim:
+        raise ValueError(f"`grid_spacing` must be a number or {ndim} numbers, one per axis; got {len(values)}")
+    return values
+
+
+def accuracy(order: Any) -> int:
+    """A supported order of the differences."""
+    if is_traced(order):
+        raise TypeError("`accuracy` must be a number, not a traced value: it is part of the compiled program")
+    order = order.item() if isinstance(order, jax.Array) and order.ndim == 0 else order
+    if order not in ACCURACIES:
+        raise ValueError(f"`accuracy` must be one of {ACCURACIES}; got {order!r}")
+    return int(order)
+
+
+def per_face(name: str, value: Any, ndim: int, optional: bool = False) -> tuple[int | None, ...]:
+    """A count of cells for each face, from one number or 2 * ndim of them."""
+    given = list(value) if is_many(value) else [value] * (2 * ndim)
+    if len(given) != 2 * ndim:
+        raise ValueError(
+            f"`{name}` must be one number or {2 * ndim} of them (first and last face of each axis, slowest axis first);"
+            f" got {len(given)}"
+        )
+    return tuple(None if optional and x is None else whole(name, x, 0) for x in given)
+
+
+def region_choice(survey_pad: Any, origin: Any, ndim: int, has_fields: bool) -> None:
+    """Checks that at most one of ``survey_pad`` and ``origin`` chooses the region."""
+    if survey_pad is not None and origin is not None:
+        raise ValueError("`survey_pad` and `origin` both choose the region; give one of them")
+    if origin is not None:
+        if not has_fields:
+            raise ValueError("`origin` places initial wavefields in the model, but none are given")
+        if not is_many(origin) or len(origin) != ndim:
+            raise ValueError(f"`origin` must be {ndim} cell numbers, one per axis; got {origin!r}")
+
+
+def multiaxial(fraction: float, there: bool, equation: str) -> None:
+    """Checks that an equation whose layers have no multi-axial form is not asked for one."""
+    if fraction and not there:
+        raise ValueError(
+            f"`mpml_fraction`={fraction:g} is for equations on a staggered grid; the layers of {equation} damp along "
+            "their own axis alone. Leave it out"
+        )
+
+
+def steps(nt: int | None, amplitudes: Mapping[str, Any]) -> int:
+    """The number of time steps, from the amplitudes of all kinds of sources or from ``nt``."""
+    if not amplitudes:
+        if nt is None:
+            raise ValueError("`nt`, the number of time steps, is required when there are no source_amplitudes")
+        return whole("nt", nt, 1)
+    found = {x.shape[-1] for x in amplitudes.values()}
+    if len(found) > 1:
+        listed = ", ".join(f"{kind!r} have {x.shape[-1]}" for kind, x in amplitudes.items())
+        raise ValueError(f"source_amplitudes of all kinds must have the same number of time samples; {listed}")
+    (samples,) = found
+    if nt is not None and whole("nt", nt, 1) != samples:
+        raise ValueError(f"`nt`={nt} contradicts source_amplitudes, which have {samples} time samples; leave nt out")
+    if samples == 0:
+        raise ValueError("source_amplitudes must have at least one time sample; got none")
+    return samples

@@ -1,0 +1,1 @@
+"""The loops over time, their derivatives, and the histories between them."""

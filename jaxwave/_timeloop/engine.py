@@ -1,0 +1,125 @@
+"""The time loops: forward or linearised, and adjoint. :mod:`jaxwave._timeloop.rules` makes them differentiable.
+
+    run      x[t+1] = A(m) x[t] + B s[t] + sum of dm g(h[t]) over pairs (history h, perturbation dm);   d[t] = R x[t]
+    adjoint  w[t] = A(m)^T w[t+1] + R^T y[t];   gradient of m = sum of w[t+1] g(h[t]);   of s = B^T w[t+1]
+
+See :mod:`jaxwave.equations.base` for A, B, R and g. A run saves its history, when asked to: the terms g(x[t]), encoded
+and kept as the storage policy says, a part for each term and None for those of coefficients that are not
+differentiated; or the states from which to replay them. Time is cut into chunks of stored entries, so that a policy
+that streams or replays handles many steps at a time; another has one chunk.
+"""
+
+from __future__ import annotations
+
+import jax
+
+from jaxwave._timeloop import observe
+from jaxwave._timeloop.chunks import (
+    AdjointInputs,
+    Plan,
+    RunInputs,
+    join,
+    map_present,
+    over_chunks,
+    over_entries,
+    over_unstored,
+)
+from jaxwave._timeloop.forward import forward_chunk
+from jaxwave._timeloop.histories import histories, tokens
+
+
+def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
+    """Forward or linearised loop.
+
+    Args:
+        owner: Number of the eager call that runs this, 0 if unknown (see :mod:`jaxwave.storage.registry`).
+        inputs: Operands.
+        plan: Static description.
+        save: For each coefficient, whether to keep the history of its terms; empty if none is kept.
+
+    Returns:
+        Records [nt, shot, receiver], the final state and, if ``save``, what is kept for the history.
+    """
+    pairs, x, n_steps = inputs.born_sources, inputs.state, inputs.amplitudes.shape[0]
+    chunks = plan.chunks(n_steps, x, bool(save or pairs))
+    keeper = histories(plan, n_steps, x, +1)
+
+    def chunk_body(carry, i, series, size):
+        x, tick, saved, cursors = carry
+        read = [keeper.read(h, cursor, i, size) for (h, _), cursor in zip(pairs, cursors, strict=True)]
+        stored = [(dm, parts) for (_, dm), (parts, _) in zip(pairs, read, strict=True)]
+        t = i * chunks.size * plan.interval
+        buffer = keeper.buffer(saved, i, size, save)
+        (after, tick), terms, data = forward_chunk(
+            plan, inputs, (x, tick), t, series, stored, keeper.terms(save), *buffer
+        )
+        if save:
+            saved = keeper.put(saved, i, x, after, terms)
+        return (after, tick, saved, [cursor for _, cursor in read]), data
+
+    parents = [token for h, _ in pairs for token in tokens(h)] if plan.storage.streams else []
+    saved = keeper.open(save, owner, parents) if save else ()
+    carry = (x, observe.first_tick(), saved, [keeper.start(h) for h, _ in pairs])
+    (x, _, saved, _), data = over_chunks(chunk_body, carry, inputs.amplitudes, chunks, plan.interval, False)
+    return (data, x, saved) if save else (data, x)
+
+
+def adjoint_loop(inputs: AdjointInputs, plan: Plan):
+    """Adjoint loop.
+
+    Args:
+        inputs: Operands.
+        plan: Static description.
+
+    Returns:
+        The gradients of m (a list, one per history, with None for what it does not serve), of the amplitudes
+        [nt, shot, source] and of the first state.
+    """
+    m, operands, kept, data, cotangent = inputs
+    equation, interval, levels = plan.equation, plan.interval, plan.equation.levels
+    chunks = plan.chunks(data.shape[0], cotangent, bool(kept))
+    keeper = histories(plan, data.shape[0], cotangent, -1)
+    observer = plan.observer if plan.observer and plan.observer.backward else None
+
+    def retreat(w, tick, t, y, gradients, terms):
+        w, ds, imaged = equation.adjoint_step(m, operands, w, list(zip(gradients, terms, strict=True)) if terms else [])
+        w = equation.adjoint_inject(m, operands, w, y)
+        gradients = imaged if terms else gradients
+        if observer:
+            tick = observe.backward(observer, equation, tick, t, m, w, gradients, interval)
+        return w, tick, ds, gradients
+
+    def chunk_body(carry, i, series, size):
+        w, tick, gradients, cursors = carry
+        read = [keeper.enter(h, cursor, i, size) for h, cursor in zip(kept, cursors, strict=True)]
+
+        def entry(carry, j, steps):
+            fronts, w, tick, gradients = carry
+            t = (i * chunks.size + j) * interval
+
+            def unstored(carry, k, y):
+                w, tick, ds, _ = retreat(*carry, t + k, y, gradients, [])
+                return (w, tick), ds
+
+            (w, tick), others = over_unstored(unstored, (w, tick), steps[1:], levels, True)
+            found = [
+                keeper.entry(h, chunk, front, j, size) for h, (chunk, *_), front in zip(kept, read, fronts, strict=True)
+            ]
+            images = [terms for terms, _ in found]
+            if steps.shape[0] < interval:  # the last entry, which stands for fewer steps
+                images = [map_present(lambda g: g * (steps.shape[0] / interval), terms) for terms in images]
+            w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, images)
+            return ([front for _, front in found], w, tick, gradients), join(first, others)
+
+        carry = ([front for _, front, _ in read], w, tick, gradients)
+        (_, w, tick, gradients), ds = over_entries(entry, carry, series, size, interval, levels, True)
+        return (w, tick, gradients, [cursor for *_, cursor in read]), ds
+
+    w = equation.adjoint_start(m, operands, cotangent)
+    served = [tuple(needed or None for needed in h.wanted) for h in kept]
+    gradients = [map_present(lambda _, zero: zero, needed, equation.gradient_start(m, w)) for needed in served]
+    carry = (w, observe.first_tick(), gradients, [keeper.start(h) for h in kept])
+    (w, _, gradients, _), ds = over_chunks(chunk_body, carry, data, chunks, interval, True)
+    # Each stored step stands for ``interval`` steps of the imaging condition's sum over time.
+    dm = [map_present(lambda g: interval * g, equation.gradient_finish(m, gradient)) for gradient in gradients]
+    return dm, ds, equation.adjoint_finish(m, operands, w)
