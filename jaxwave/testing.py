@@ -139,7 +139,7 @@ def check_step_back(problem: Problem, rtol: float) -> None:
     x = discretised.zero_vacuum(m, discretised.pack(moved, jax.tree.map(jnp.zeros_like, memory)))
 
     @jax.jit
-    def there_and_back(m: Any, x: Any, dm: Any) -> tuple[Any, Any]:
+    def there_and_back(m: Any, x: Any, dm: Any) -> tuple[Any, Any, Any]:
         for s in amplitudes[:4]:
             before = x
             x, terms = discretised.step(m, operands, before, s, [], every)
@@ -147,10 +147,12 @@ def check_step_back(problem: Problem, rtol: float) -> None:
         x, terms = discretised.step(m, operands, before, s, scatter, every)
         levels, ring = discretised.time_levels(x), discretised.ring(x)
         back = discretised.time_reversed_step(m, operands, levels, s, scatter, ring, every)
-        return (discretised.time_levels(before), terms), back
+        return (discretised.time_levels(before), terms), back, discretised.time_levels(x)
 
     dm = jax.tree.map(lambda c, d: jnp.where(c == 0, 0, d), m, _random_like(11, m))
-    want, got = there_and_back(m, x, dm)
+    want, got, after = there_and_back(m, x, dm)
+    for a, b in zip(want[0], after, strict=True):
+        assert np.abs(a - b).max() > 0.01 * np.abs(a).max(), "a step changes nothing that could be undone"
     assert_close(got, want, rtol)
 
 

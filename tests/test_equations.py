@@ -11,15 +11,13 @@ import pytest
 import reference
 from contract import Case, everything, inner, inputs, norm, random_like, run
 from helpers import bitwise_equal, largest
-from jax import lax
 
 import jaxwave
+from jaxwave import testing
 from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave._propagators import call_of
-from jaxwave._setup.embedding import run_inputs
 from jaxwave._setup.problem import make_problem
-from jaxwave._timeloop.engine import RunInputs
-from jaxwave._timeloop.rules import propagate, run_p
+from jaxwave._timeloop.rules import run_p
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.storage import HostStorage, Reverse
 
@@ -69,15 +67,12 @@ def few(*names):
 LAYERS_AND_FACES, MULTIAXIAL = "elastic-2D-fr-pm-ri-fr", "elastic-2D-M-PML-fr-pm-pm-pm"
 
 
-def discrete(case):
-    """The plan of a case and what the loop is given: coefficients, constants, amplitudes and first state."""
+def problem_of(case):
+    """The checked call of a case."""
     given, (sources, receivers) = inputs(case), contract.locations(case)
     arguments = {**case.settings, **sources, **receivers, **given, "grid_spacing": case.spacing, "dt": case.dt}
     with contract.expect_substeps(case):
-        problem = make_problem(call_of(case.name, **arguments))
-    info = problem.info
-    m, operands, _, amplitudes, x = run_inputs(problem.setup, problem.arrays, info.max_vel, info.pml_freq)[0]
-    return problem.plan, m, operands, amplitudes, x
+        return make_problem(call_of(case.name, **arguments))
 
 
 @functools.cache
@@ -133,35 +128,7 @@ def test_dot_product_and_finite_differences(case):
 @few("acoustic-1D", "acoustic-2D", "acoustic-3D", LAYERS_AND_FACES, MULTIAXIAL)  # elastic-2D: the test above
 def test_derivatives_equal_those_of_the_step_by_jax(case):
     """The adjoint, the imaging condition and Born, against JAX's own derivatives of a scan of the forward step."""
-    plan, m, operands, amplitudes, x = discrete(case)
-    equation = plan.equation
-    nothing = (None,) * len(equation.coefficients_of_terms)
-
-    def ours(m, s, x):
-        return propagate(RunInputs(m, operands, [], s, x), plan)
-
-    def naive(m, s, x):
-        def step(x, s):
-            return equation.step(m, operands, x, s, [], nothing)[0], equation.record(operands, x)
-
-        x, data = lax.scan(step, x, s)
-        return data, x
-
-    at = (m, amplitudes, x)
-    # Perturbations stay where the variables live: no coefficient outside the interior, no memory outside its layer.
-    along = jax.tree.map(lambda d, x: jnp.where(x == 0, 0, d), random_like(3, at), at)
-    results = jax.eval_shape(naive, *at)
-    y = jax.tree.map(lambda s: np.random.default_rng(4).standard_normal(s.shape), results)
-
-    def derivatives(function, at, along, y):
-        out, push = jax.linearize(function, *at)
-        return out, push(*along), jax.linear_transpose(push, *at)(y)
-
-    got, want = (jax.jit(functools.partial(derivatives, f))(at, along, y) for f in (ours, naive))
-    reference.assert_close(got[:2], want[:2], 1e-11)
-    # What the transpose says about cells that hold no value is left open.
-    inside = jax.tree.map(lambda g, x: jnp.where(x == 0, 0, g), (got[2], want[2]), (at, at))
-    reference.assert_close(*inside, 1e-11)
+    testing.check_loop(problem_of(case), 1e-11)
 
 
 @pytest.mark.parametrize("case", marked(lambda c: c.name != "acoustic" or c.ndim > 1 or c.faces), ids=str)
@@ -244,26 +211,7 @@ def test_sampled_and_mapped_gradients(case):
 @most_cases
 def test_a_step_back_undoes_a_step(case):
     """With sources, faces and layers, and perturbations that scatter off terms; the terms come out as well."""
-    plan, m, operands, amplitudes, x = discrete(case)
-    equation = plan.equation
-    every = (True,) * len(equation.coefficients_of_terms)
-    fields, memory = equation.unpack(x)
-    x = equation.pack(fields, jax.tree.map(jnp.zeros_like, memory))  # then it is as large as the waves make it
-
-    @jax.jit
-    def there_and_back(m, x, dm):
-        for s in amplitudes[:4]:
-            before = x
-            x, terms = equation.step(m, operands, before, s, [], every)
-        scatter = [(dm, jax.tree.map(lambda g: 0.1 * g, terms))]
-        x, terms = equation.step(m, operands, before, s, scatter, every)
-        back = equation.time_reversed_step(m, operands, equation.time_levels(x), s, scatter, equation.ring(x), every)
-        return (equation.time_levels(before), terms), back, equation.time_levels(x)
-
-    want, got, after = there_and_back(m, x, jax.tree.map(lambda c, d: jnp.where(c == 0, 0, d), m, random_like(11, m)))
-    assert all(largest(a - b) > 0.01 * largest(a) for a, b in zip(want[0], after, strict=True))
-    # Rounding of one step.
-    reference.assert_close(got, want, 1e-12)
+    testing.check_step_back(problem_of(case), 1e-12)  # rounding of one step
 
 
 def saved(jaxpr):
