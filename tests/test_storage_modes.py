@@ -407,6 +407,21 @@ def test_altered_file_is_told(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_exception_in_a_callback_leaves_nothing(tmp_path):
+    v, misfit = problem()
+
+    def fail(state):
+        raise ZeroDivisionError
+
+    options = {"storage_mode": "disk", "storage_path": str(tmp_path), "callback_frequency": 30}
+    with pytest.raises(ZeroDivisionError):
+        jax.grad(misfit)(v, **options, forward_callback=fail)
+    stats = REGISTRY.stats()
+    assert stats.disk_bytes == stats.ram_bytes == 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "jaxwave-disk"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def limited(tmp_path, body):
     """Runs with files limited to 1 MiB."""
     header = """
