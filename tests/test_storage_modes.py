@@ -424,6 +424,24 @@ def test_altered_file_is_told(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("where", ["forward_callback", "backward_callback"])
+def test_exception_in_a_callback_leaves_nothing(tmp_path, caplog, where):
+    v, misfit = problem()
+    caplog.set_level("CRITICAL", "jax._src.callback")  # a record of the exception would hold the pullback
+
+    def fail(state):
+        raise ZeroDivisionError
+
+    options = {"storage_mode": "disk", "storage_path": str(tmp_path), "callback_frequency": 30}
+    with pytest.raises(ZeroDivisionError):
+        jax.grad(misfit)(v, **options, **{where: fail})
+    gc.collect()
+    stats = REGISTRY.stats()
+    assert stats.disk_bytes == stats.ram_bytes == 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "jaxwave-disk"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def limited(tmp_path, body):
     """Runs with files limited to 1 MiB."""
     header = """

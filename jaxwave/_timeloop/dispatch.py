@@ -83,7 +83,7 @@ def execute(loop, *args, tokens=(), **static):
             if plan.storage.streams or plan.observer:
                 out = jax.block_until_ready(out)
     except BaseException as error:
-        REGISTRY.abort(owner)
+        REGISTRY.abort(owner, reads)
         errors = (REGISTRY.first_error(n) for n in (owner, *map(REGISTRY.owner_of, reads)))
         original = next(filter(None, (*raised, *errors)), None)
         if original is None or not isinstance(error, Exception):

@@ -244,10 +244,15 @@ class Registry:
                     released = self._discard(self._dropped())
                 _close(released)
 
-    def abort(self, owner: int) -> None:
-        """Release every history of this owner, whose run has failed."""
+    def abort(self, owner: int, reads: Sequence[int] = ()) -> None:
+        """Release every history of this owner, whose run has failed; it does not go on reading those in ``reads``."""
         with self._lock:
             released = [self._remove(number) for number in self._of(owner)]
+            for number in reads:
+                if number in self._entries:
+                    entry = self._entries[number]
+                    entry.readers = max(entry.readers - 1, 0)
+            released += self._discard(self._dropped())
         _close(released)
 
     def first_error(self, owner: int) -> BaseException | None:
