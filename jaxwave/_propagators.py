@@ -167,22 +167,18 @@ def elastic(
         v_i,t = buoyancy (sum_j ds_ij/dx_j + f_i)
         s_ij,t = mu (dv_i/dx_j + dv_j/dx_i) + delta_ij lamb div(v) - q_ij
 
-    On a staggered grid (:mod:`jaxwave.equations.elastic` has the scheme): normal stresses in the cells, the velocity
-    along each axis half a cell after the cell of the same number, the other stresses half a cell after it along both
-    their axes; stresses at t, velocities half a step of the loop earlier (``info.inner_dt`` / 2, which is dt/2 without
-    sub-steps). Differences of order ``accuracy`` in space and 2 in time, with convolutional perfectly matched layers
-    around the model. Differentiable with respect to the models, the source amplitudes and the initial wavefields, in
-    reverse and forward mode; exact for the discrete scheme.
+    On a staggered grid (:mod:`jaxwave.equations.elastic` has the scheme and its papers): normal stresses in the cells,
+    the velocity along each axis half a cell after the cell of the same number, the other stresses half a cell after it
+    along both their axes; stresses at t, velocities half a step of the loop earlier (``info.inner_dt`` / 2, which is
+    dt/2 without sub-steps). Order, layers and derivatives are as of :func:`scalar`.
 
-    Axes run from the slowest to the fastest and are called z, y, x: y and x in 2-D, which is plane strain; x in 1-D,
-    which is a plane P wave.
+    Axes are called z, y, x from the slowest to the fastest: y and x in 2-D (plane strain), x in 1-D (a plane P wave).
 
     Sources are forces and moment tensors. A moment tensor M(t) (N m; in 2-D per metre of the third axis) that acts in a
     cell is the source q_ij = dM_ij/dt / (volume of the cell). Receivers record velocities, the pressure and the strain
     rate e_ij = (dv_i/dx_j + dv_j/dx_i) / 2, which is what a fibre senses. Components with two different axes lie half a
     cell after the cell along both. :class:`jaxwave.Hicks` with an ``offset`` of 0.5 along both axes has them anywhere
     else, as in the middle of a cell; a quarter of the amplitude at each of that cell's four corners is the cruder way.
-
     A model gradient stores, per step, so many arrays of the padded grid: 1 for ``lamb``, 3 (in 3-D 6) for ``mu``, 2
     (in 3-D 3) for ``buoyancy``, and no others.
 
@@ -252,11 +248,6 @@ def elastic(
         ... )
         >>> out.receiver_amplitudes_p.shape, out.receiver_amplitudes_x.shape, out.receiver_amplitudes_xx.shape
         ((1, 2, 100), (1, 1, 100), (1, 2, 100))
-
-    Reference:
-        J. Virieux, Geophysics 51 (1986); A. R. Levander, Geophysics 53 (1988); P. Moczo et al., Bull. Seism. Soc. Am.
-        92 (2002); moment tensors: K. Aki and P. G. Richards, Quantitative Seismology (2002), chapter 3; multi-axial
-        PML: K. C. Meza-Fajardo and A. S. Papageorgiou, Bull. Seism. Soc. Am. 98 (2008).
     """
     equation = Elastic(lamb, mu, buoyancy)
     out = run(make_problem(to_call("elastic", ElasticOptions, equation, grid_spacing, dt, options)))
