@@ -156,7 +156,6 @@ def test_speeds_to_parameters_and_back():
         (dict(buoyancy=np.full((9, 9), -1e-3)), "`buoyancy` must be finite and not negative"),
         (dict(buoyancy=np.zeros((9, 9))), "`buoyancy` is 0 everywhere: there is nothing but vacuum"),
         (dict(lamb=np.full((9, 9), -9e9)), "`lamb` \\+ 2 `mu` must be positive"),
-        (dict(grid_spacing=(5.0,)), "elastic equation is for 2 or 3 dimensions; got 1"),
     ],
 )
 def test_wrong_models_are_refused(arguments, message):

@@ -1,5 +1,6 @@
 """Equations from outside the package: nothing is registered, and all that the package does is there for them."""
 
+import dataclasses
 from types import MappingProxyType
 
 import jax
@@ -211,6 +212,32 @@ def test_an_equation_of_gradients_is_what_optax_steps():
     assert energy(equation=optax.apply_updates(equation, updates), **given) < value
 
 
+class Stepwise(SH):
+    """SH waves with the stresses of each axis in a stage of their own, and a number for a coefficient."""
+
+    memory_names = ("psi", "phi", "chi")
+
+    def scheme(self, ndim):
+        whole = super().scheme(ndim)
+        first = [{field: update} for field, update in whole.stages[0].items()]
+        return dataclasses.replace(whole, stages=(*first, whole.stages[1]))
+
+    def moduli(self, models, dt):
+        return {**super().moduli(models, dt), "buoyancy": dt / 2000.0}
+
+
+def test_where_no_bound_follows_from_a_scheme_the_speed_must_be_given():
+    given = problem(sh(2), 2, (["f"], ["v"]))
+    models = {"mu": given["equation"].mu, "rho": np.full(SHAPES[2], 2000.0)}
+    want = jaxwave.simulate(**{**given, "equation": SH(**models)}).records["v"]
+    got = jaxwave.simulate(**{**given, "equation": Stepwise(**models)}).records["v"]
+    testing.assert_close(got, want, 1e-12)
+    with pytest.raises(
+        ValueError, match=r"does not follow from its scheme, .* give `max_vel`, or write `largest_speed`"
+    ):
+        jaxwave.simulate(**{**given, "equation": Stepwise(**models), "max_vel": None})
+
+
 def test_the_time_step_is_that_of_the_scheme():
     """A contrast makes the largest frequency larger than the largest speed does; the bound holds it, and is sharp."""
     rng = np.random.default_rng(3)
@@ -277,6 +304,9 @@ def test_a_scheme_that_contradicts_itself_says_so(change, message):
         Scheme(**{**given, **change})
 
 
+MULTIAXIAL = jaxwave.Grid(5.0, boundary=jaxwave.Boundary(mpml_fraction=0.1))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -289,6 +319,17 @@ def test_a_scheme_that_contradicts_itself_says_so(change, message):
             "no source of kind 'x' in 1 dimensions; use 'f'",
         ),
         (dict(sources={"f": np.ones((1, 1, 4))}), TypeError, "must be a pair"),
+        (dict(equation=Damped(np.full((9, 9), 1e3)), receivers=[[[3, 3]]]), ValueError, "for 1 dimensions; got 2"),
+        (
+            dict(equation=Damped(np.full(17, 1e3)), receivers={"p": [[[3]]]}),
+            ValueError,
+            "has a single kind, without a name",
+        ),
+        (
+            dict(equation=Damped(np.full(17, 1e3)), receivers=[[[3]]], grid=MULTIAXIAL),
+            ValueError,
+            "`mpml_fraction`=0.1 is",
+        ),
         (dict(wavefields={"q": np.ones((1, 17))}), ValueError, "no wavefield `q`"),
         (dict(storage="tape"), ValueError, "storage_mode='tape' is unknown"),
         (dict(state=3), TypeError, "`state` must be the state of an earlier result"),

@@ -281,8 +281,8 @@ def test_reverse_refuses_what_it_cannot_take_back():
     v, dv, records = problem(1)
     with pytest.raises(ValueError, match="model_gradient_sampling_interval must be 1"):
         grad(records, v, dv, storage_mode=Reverse(), model_gradient_sampling_interval=2)
-    with pytest.raises(ValueError, match="not available for object, which has no step back in time"):
-        Reverse().resolve(DT, 1, object())
+    with pytest.raises(ValueError, match="not available for Equation, which has no step back in time"):
+        Reverse().resolve(DT, 1, jaxwave.Equation())
     with pytest.raises(ValueError, match="`segment` must be a positive integer"):
         Reverse(segment=0)
     with pytest.raises(TypeError, match="`ring` must be"):
