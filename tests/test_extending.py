@@ -395,3 +395,55 @@ def test_elastic_waves_in_one_dimension_are_acoustic():
     got = jaxwave.simulate(jaxwave.Elastic(0.4 * modulus, 0.3 * modulus, 1 / rho), **given).records
     want = jaxwave.simulate(jaxwave.Acoustic(v, rho), **given).records
     testing.assert_close({kind: got[kind] for kind in want}, want, 1e-12)
+
+
+# ---- the contract notices what is wrong ----
+
+
+class HalfAdjoint(Damped):
+    """An adjoint that forgets half of the state's cotangent."""
+
+    def adjoint_step(self, m, operands, w, images):
+        w, ds, gradients = super().adjoint_step(m, operands, w, images)
+        return w._replace(fields=(0.5 * w.fields[0], w.fields[1])), ds, gradients
+
+
+class HalfTerm(Damped):
+    """A step that keeps half of its term."""
+
+    def step(self, m, operands, x, amplitudes, scatter, keep):
+        x, (g,) = super().step(m, operands, x, amplitudes, scatter, keep)
+        return x, (None if g is None else 0.5 * g,)
+
+
+class NoWayBack(Damped):
+    """A step back that goes nowhere."""
+
+    reversible = True
+
+    def time_reversed_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
+        return levels, tuple(jnp.zeros_like(levels[0]) if wanted else None for wanted in keep)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "check"),
+    [
+        (HalfAdjoint, testing.check_transposes),
+        (HalfAdjoint, testing.check_derivatives),
+        (HalfTerm, testing.check_derivatives),
+        (NoWayBack, testing.check_reversal),
+        (NoWayBack, testing.check_storage),
+    ],
+)
+def test_the_contract_notices_what_is_wrong(wrong, check):
+    rng = np.random.default_rng(0)
+    with pytest.raises(AssertionError, match=r"<J dx, y> =|relative difference"):
+        check(
+            wrong(rng.uniform(1500.0, 2500.0, 17)), jaxwave.Grid(5.0, 2, jaxwave.Boundary(pml_width=0)), 1e-3,
+            max_vel=2500.0, sources=(rng.standard_normal((1, 1, 15)), [[[4]]]), receivers=[[[3], [12]]],
+        )  # fmt: skip
+
+
+def test_the_contract_is_exact_in_double_precision_alone():
+    with pytest.raises(TypeError, match="set jax_enable_x64; `v` is float32"):
+        testing.check_equation(Damped(np.full(17, 1e3, np.float32)), jaxwave.Grid(5.0), 1e-3, nt=3, receivers=[[[3]]])
