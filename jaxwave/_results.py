@@ -118,6 +118,19 @@ class Result:
     is_finite: jax.Array
     info: RunInfo
 
+    @property
+    def record(self) -> jax.Array:
+        """The record of an equation with a single kind of receiver.
+
+        Raises:
+            ValueError: If there are several.
+        """
+        if len(self.records) > 1:
+            kinds = ", ".join(map(repr, self.records))
+            raise ValueError(f"there are records of several kinds, {kinds}; choose one with `records[kind]`")
+        (found,) = self.records.values()
+        return found
+
 
 class WaveState(NamedTuple):
     """Everything a run needs to go on exactly: pass it as ``initial_state``.

@@ -271,6 +271,8 @@ def test_runs_go_on_and_plans_are_made():
     given = problem(sh(1), 1, (["f"], ["v"]), nt=16)
     f, places = given["sources"]["f"]
     whole = jaxwave.simulate(**given)
+    with pytest.raises(ValueError, match="records of several kinds, 'v', 'e'; choose one"):
+        _ = whole.record
     first = jaxwave.simulate(**{**given, "sources": {"f": (f[..., :9], places)}})
     second = jaxwave.simulate(**{**given, "sources": {"f": (f[..., 9:], places)}}, state=first.state)
     joined = np.concatenate([first.records["v"], second.records["v"]], -1)
