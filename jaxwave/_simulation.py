@@ -109,6 +109,7 @@ def run(problem: Problem) -> Result:
             "wavefields for values near the end of the floating-point range, and max_vel against the model"
         )
     # A compiled function returns mappings in alphabetical order.
+    records = {kind: records[kind] for kind in setup.equation.receiver_kinds(setup.grid.ndim)}
     wavefields = {name: wavefields[name] for name in setup.equation.wavefield_offsets(setup.grid.ndim)}
     memory = {name: memory[name] for name in setup.equation.memory_names}
     return Result(records, State(wavefields, memory, _last_sources(problem)), is_finite, info)
