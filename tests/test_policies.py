@@ -323,3 +323,11 @@ def test_gradient_within_a_memory():
     v, dv, records = problem(1)
     want = jit(records, v, dv)
     assert largest(jit(records, v, dv, storage_mode=Recompute(memory=8 * 2**10)) - want) <= 1e-10 * largest(want)
+
+
+@pytest.mark.parametrize("policy", [DeviceStorage, HostStorage, Recompute, Reverse])
+def test_a_policy_of_the_users_own_is_what_it_is_derived_from(policy):
+    mine = type("Mine", (policy,), {})
+    v, dv, records = problem(1)
+    want = jit(records, v, dv)
+    np.testing.assert_allclose(jit(records, v, dv, storage_mode=mine()), want, rtol=0, atol=1e-12 * np.abs(want).max())

@@ -35,7 +35,7 @@ from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, Storage
 from jaxwave.storage.codecs import Codec
 from jaxwave.storage.recompute import Recompute
-from jaxwave.storage.reverse import Reverse, reversible
+from jaxwave.storage.reverse import Reverse
 from jaxwave.storage.streamed import DiskStorage, HostStorage
 
 CALIBRATION_WORK = 2e8  # cells times steps of a timed run: about a second on two cores
@@ -354,7 +354,7 @@ def _candidates(case: Case, auto: Auto, budget: Budget) -> list[Candidate]:
     for name, tier in (("in host RAM", HostStorage()), ("on disk", DiskStorage(path=auto.path))):
         trial = _try(case, Recompute(codec, segments=2, checkpoints=tier), nt)
         found.append(Candidate(f"recompute, states {name}", Recompute(codec, checkpoints=tier), trial))
-    if reversible(case.plan.equation) and case.plan.interval == 1:
+    if case.plan.equation.reversible and case.plan.interval == 1:
         tiers = ("reverse", DeviceStorage(codec)), ("reverse, layers in host RAM", HostStorage(codec))
         back = [(name, Reverse(codec, ring=tier)) for name, tier in tiers]
         found += [Candidate(name, storage, _try(case, storage)) for name, storage in back]

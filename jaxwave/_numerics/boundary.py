@@ -41,22 +41,30 @@ class Range:
 
 
 @dataclasses.dataclass(frozen=True)
-class Slab:
-    """Where the memory variables of one absorbing face live, along that face's axis of the padded grid.
+class Layer:
+    """One absorbing layer, as a difference along its axis sees it: cells of that axis of the padded grid.
 
     Attributes:
         axis: Axis of the model (0 is the slowest).
         side: 0 for the face at the first cell, 1 for the one at the last.
-        layer: Cells of the layer, where the profile differs from zero.
-        reach: Cells that the layer's memory influences through one difference.
-        extent: Cells held in memory: ``reach`` and the halo of one more difference.
+        width: Cells of the layer.
+        cells: Where the difference has a memory: where the profile differs from zero.
+        reach: Cells that the memory influences through one more difference.
+        extent: Cells that this difference reads: ``reach`` and its halo.
     """
 
     axis: int
     side: int
-    layer: Range
+    width: int
+    cells: Range
     reach: Range
     extent: Range
+
+    def line(self, profile: np.ndarray, over: Range, ndim: int, dtype: np.dtype) -> np.ndarray:
+        """A profile [cells] over other cells of the axis, zero outside; with all axes of an array of shots."""
+        line = np.zeros(over.size, dtype)
+        line[self.cells.start - over.start : self.cells.stop - over.start] = profile
+        return line.reshape([over.size if a == self.axis + 1 else 1 for a in range(ndim + 1)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,16 +189,16 @@ class PaddedGrid:
         return margins
 
     @property
-    def slabs(self) -> tuple[Slab, ...]:
-        """One slab for each face that has a layer."""
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, as centred differences see them: one for each face that has one."""
         r, found = self.halo, []
         for axis, (n, widths) in enumerate(zip(self.interior, self.faces, strict=True)):
             for side, width in enumerate(widths):
-                if width == 0:
-                    continue
-                layer = Range(r, r + width) if side == 0 else Range(r + n - width, r + n)
-                reach = Range(max(r, layer.start - r), min(r + n, layer.stop + r))
-                found.append(Slab(axis, side, layer, reach, Range(reach.start - r, reach.stop + r)))
+                if width:
+                    cells = Range(r, r + width) if side == 0 else Range(r + n - width, r + n)
+                    reach = Range(max(r, cells.start - r), min(r + n, cells.stop + r))
+                    extent = Range(reach.start - r, reach.stop + r)
+                    found.append(Layer(axis, side, width, cells, reach, extent))
         return tuple(found)
 
 
@@ -228,29 +236,19 @@ def pml_profile_at(
     return sigma / (sigma + alpha) * (b - 1), b
 
 
-def pml_profiles(grid: PaddedGrid, dt: float, max_vel: float, pml_freq: float, dtype: np.dtype) -> tuple[dict, ...]:
-    """Profiles of every slab, laid out for the update: a and b over the slab's ``extent`` and ``reach``.
+def pml_profiles(
+    grid: PaddedGrid, dt: float, max_vel: float, pml_freq: float, dtype: np.dtype
+) -> tuple[dict[str, np.ndarray], ...]:
+    """Profiles of every layer, laid out for the update: a and b over its ``extent`` and ``reach``.
 
     They are operands of the compiled loop rather than constants in it, so that a new maximum speed compiles nothing.
     """
-
-    def spread(profile: np.ndarray, slab: Slab, cells: Range) -> np.ndarray:
-        line = np.zeros(cells.size, dtype)
-        line[slab.layer.start - cells.start : slab.layer.stop - cells.start] = profile
-        return line.reshape([cells.size if a == slab.axis + 1 else 1 for a in range(grid.ndim + 1)])
-
     profiles = []
-    for slab in grid.slabs:
-        a, b = pml_profile(slab.layer.size, grid.spacing[slab.axis], dt, max_vel, pml_freq)
-        if slab.side == 1:
+    for layer in grid.layers:
+        a, b = pml_profile(layer.width, grid.spacing[layer.axis], dt, max_vel, pml_freq)
+        if layer.side == 1:
             a, b = a[::-1], b[::-1]
-        profiles.append(
-            {
-                "a_layer": spread(a, slab, slab.layer),
-                "a_reach": spread(a, slab, slab.reach),
-                "b_reach": spread(b, slab, slab.reach),
-                "a_extent": spread(a, slab, slab.extent),
-                "b_extent": spread(b, slab, slab.extent),
-            }
-        )
+        lines = {"a_layer": (a, layer.cells), "a_reach": (a, layer.reach), "b_reach": (b, layer.reach)}
+        lines |= {"a_extent": (a, layer.extent), "b_extent": (b, layer.extent)}
+        profiles.append({name: layer.line(x, over, grid.ndim, dtype) for name, (x, over) in lines.items()})
     return tuple(profiles)

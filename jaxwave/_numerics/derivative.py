@@ -25,27 +25,8 @@ import numpy as np
 from jax import lax
 
 from jaxwave._numerics import boundary, closures, points, ring, stencils
-from jaxwave._numerics.boundary import Memory, PaddedGrid, Range
+from jaxwave._numerics.boundary import Layer, Memory, PaddedGrid, Range
 from jaxwave._numerics.closures import Closure, Patch
-
-
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """One absorbing layer, as a derivative along its axis sees it.
-
-    Attributes:
-        side: 0 for the first face of the axis, 1 for the last.
-        width: Cells of the layer.
-        cells: Where the derivative has a memory.
-        reach: Where the transpose of the derivative notices it.
-        extent: What the transpose reads for that.
-    """
-
-    side: int
-    width: int
-    cells: Range
-    reach: Range
-    extent: Range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +58,7 @@ class Derivative:
                 cells = Range(r - h, r + width) if side == 0 else Range(r + n - width - h, r + n)
                 reach = Range(max(seen.start, cells.start - r + h), min(seen.stop, cells.stop + r - 1 + h))
                 extent = Range(reach.start - r + 1 - h, reach.stop + r - h)
-                found.append(Layer(side, width, cells, reach, extent))
+                found.append(Layer(self.axis, side, width, cells, reach, extent))
         return tuple(found)
 
     def memory(self, offset: tuple[int, ...]) -> tuple[Memory, ...]:
@@ -272,13 +253,11 @@ class Derivative:
             a, b = boundary.pml_profile_at(
                 np.minimum(depth, 1), layer.width, self.grid.spacing[self.axis], dt, max_vel, pml_freq, share
             )
-            lines = {}
-            for suffix, cells in (("", layer.cells), ("_extent", layer.extent)):
-                for name, profile in (("a", a), ("b", b)):
-                    line = np.zeros(cells.size, dtype)
-                    line[layer.cells.start - cells.start : layer.cells.stop - cells.start] = profile
-                    shape = [cells.size if i == self.axis + 1 else 1 for i in range(self.grid.ndim + 1)]
-                    lines[name + suffix] = line.reshape(shape)
+            lines = {
+                name + suffix: layer.line(profile, cells, self.grid.ndim, dtype)
+                for suffix, cells in (("", layer.cells), ("_extent", layer.extent))
+                for name, profile in (("a", a), ("b", b))
+            }
             found.append(lines)
         return tuple(found)
 

@@ -34,8 +34,8 @@ from typing import NamedTuple
 import jax
 
 from jaxwave._numerics import ring, stencils
-from jaxwave._numerics.boundary import Memory, PaddedGrid
-from jaxwave._numerics.derivative import Derivative, Layer, all_profiles, over
+from jaxwave._numerics.boundary import Layer, Memory, PaddedGrid
+from jaxwave._numerics.derivative import Derivative, all_profiles, over
 
 
 class Profiles(NamedTuple):

@@ -48,11 +48,8 @@ def cells(x: jax.Array, axis: int, start: int, size: int) -> jax.Array:
 
 def first_difference(x: jax.Array, axis: int, start: int, size: int, accuracy: int, spacing: float) -> jax.Array:
     """First derivative of ``x`` along ``axis`` at ``size`` cells from ``start``."""
-    terms = [
-        x.dtype.type(w / spacing) * (cells(x, axis, start + k, size) - cells(x, axis, start - k, size))
-        for k, w in enumerate(FIRST[accuracy], start=1)
-    ]
-    return sum(terms[1:], terms[0])
+    pairs = [(k, -k, w / spacing) for k, w in enumerate(FIRST[accuracy], start=1)]
+    return _antisymmetric(x, axis, start, size, pairs)
 
 
 def staggered_difference(
@@ -63,11 +60,18 @@ def staggered_difference(
     With ``half``, point i of the result lies between the cells i and i + 1 of x; without, cell i of the result lies
     between the points i - 1 and i of x.
     """
-    ahead = 1 if half else 0
+    ahead = int(half)
+    pairs = [(k + ahead, ahead - 1 - k, w / spacing) for k, w in enumerate(STAGGERED[accuracy])]
+    return _antisymmetric(x, axis, start, size, pairs)
+
+
+def _antisymmetric(
+    x: jax.Array, axis: int, start: int, size: int, pairs: Sequence[tuple[int, int, float]]
+) -> jax.Array:
+    """The sum of w (x[. + ahead] - x[. + behind]) over pairs (ahead, behind, w), at ``size`` cells from ``start``."""
     terms = [
-        x.dtype.type(w / spacing)
-        * (cells(x, axis, start + k + ahead, size) - cells(x, axis, start - k + ahead - 1, size))
-        for k, w in enumerate(STAGGERED[accuracy])
+        x.dtype.type(w) * (cells(x, axis, start + ahead, size) - cells(x, axis, start + behind, size))
+        for ahead, behind, w in pairs
     ]
     return sum(terms[1:], terms[0])
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +18,6 @@ from jaxwave._timeloop import observe
 from jaxwave.equations.base import Equation
 from jaxwave.storage import base
 from jaxwave.storage.base import Spec, Storage
-from jaxwave.storage.reverse import Reverse
 
 Parts = tuple[Any, ...]
 """Something for each term of the equation: a part of a history, a chunk or a term; or None."""
@@ -109,40 +107,30 @@ class Plan:
         made again); and a state, or the parts of one that the policy keeps.
         """
         terms = self._most_terms if self.storage.replays else 1
-        kept = self._reversed(x) if isinstance(self.storage, Reverse) else specs(jax.tree.leaves(x))
-        return self.entries(n_steps), self.entry_spec(x) * terms, kept
+        return self.entries(n_steps), self.entry_spec(x) * terms, self.storage.kept_of(self.equation, x)
 
     @property
     def _most_terms(self) -> int:
         """How many terms are kept where all coefficients are differentiated."""
         return sum(map(bool, self.equation.coefficients_of_terms)) - len(self.equation.derived_terms)
 
-    def _reversed(self, x: Any) -> tuple[Spec, Spec]:
-        """The ring and the wavefields that steps are taken back with."""
-        return tuple(specs(jax.eval_shape(f, x)) for f in (self.equation.ring, self.equation.time_levels))
-
     # ---- what a run saves of a step: parts ----
 
     def saved_terms(self, save: tuple[bool, ...]) -> Parts:
         """The terms that it needs for that."""
-        return self.wanted(() if isinstance(self.storage, Reverse) else save)
+        return self.wanted(() if self.storage.kind == "reversed" else save)
 
     def pack_spec(self, x: Any, save: tuple[bool, ...]) -> tuple[Spec | None, ...]:
         """Arrays of each part, of a run with states like ``x``."""
-        if isinstance(self.storage, Reverse):
-            return (self.storage.pack_spec(self._reversed(x)[0]),) if save else ()
+        if self.storage.kind == "reversed":
+            return (self.storage.pack_spec(self.storage.kept_of(self.equation, x)[0]),) if save else ()
         return map_present(lambda _: self.entry_spec(x), self.wanted(save))
 
     def pack(self, x: Any, terms: Parts, save: tuple[bool, ...]) -> Parts:
         """The parts, from the state after the step and its terms."""
-        if isinstance(self.storage, Reverse):
+        if self.storage.kind == "reversed":
             return (self.storage.pack(self.equation.ring(x)),) if save else ()
         return map_present(self.encode, terms)
-
-
-def specs(arrays: Sequence) -> Spec:
-    """Their shapes and dtypes."""
-    return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays)
 
 
 class RunInputs(NamedTuple):

@@ -18,8 +18,6 @@ from jaxwave._timeloop import observe
 from jaxwave._timeloop.chunks import History, Parts, Plan, RecomputedHistory, RunInputs, StoredHistory, map_present
 from jaxwave._timeloop.forward import forward_chunk
 from jaxwave.storage.base import chunk_spec
-from jaxwave.storage.recompute import Recompute
-from jaxwave.storage.reverse import Reverse
 
 
 def as_history(plan: Plan, inputs: RunInputs, saved: Any, wanted: tuple[bool, ...]) -> History:
@@ -50,9 +48,8 @@ def histories(plan: Plan, n_steps: int, x: Any, direction: int) -> Stored:
         x: A state, for its structure.
         direction: +1 or -1: in which order chunks are read.
     """
-    kinds = ((Recompute, Replaying), (Reverse, Reversing), (object, Stored))
-    kind = next(kind for policy, kind in kinds if isinstance(plan.storage, policy))
-    return kind(plan, n_steps, x, direction)
+    kinds = {"stored": Stored, "recomputed": Replaying, "reversed": Reversing}
+    return kinds[plan.storage.kind](plan, n_steps, x, direction)
 
 
 class Stored:

@@ -35,12 +35,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxwave._numerics import closures, points, ring, stencils
-from jaxwave._numerics.boundary import Memory, Range, Slab, pml_profiles
+from jaxwave._numerics.boundary import Layer, Memory, Range, pml_profiles
 from jaxwave.equations.base import Equation, Model, model
 
 
 class ScalarState(NamedTuple):
-    """u[t], u[t-1] on the padded grid, and per slab psi over its extent and zeta over its reach; shots lead."""
+    """u[t], u[t-1] on the padded grid, and per layer psi over its extent and zeta over its reach; shots lead."""
 
     u: jax.Array
     u_previous: jax.Array
@@ -49,7 +49,7 @@ class ScalarState(NamedTuple):
 
 
 class ScalarAdjoint(NamedTuple):
-    """c lambda at two times, and per slab Z = a times the cotangent of zeta, P = -a times that of psi (extents)."""
+    """c lambda at two times, and per layer Z = a times the cotangent of zeta, P = -a times that of psi (extents)."""
 
     mu: jax.Array
     mu_next: jax.Array
@@ -97,8 +97,8 @@ class Scalar(Equation):
         return pml_profiles(self.grid, dt, max_vel, pml_freq, dtype)
 
     def memory(self) -> tuple[tuple[Memory, ...], ...]:
-        slabs, centred = self.grid.slabs, (0,) * self.grid.ndim
-        return tuple(tuple(Memory(s.axis, s.layer, cells(s), centred) for s in slabs) for cells in (_extent, _reach))
+        layers, centred = self.grid.layers, (0,) * self.grid.ndim
+        return tuple(tuple(Memory(s.axis, s.cells, cells(s), centred) for s in layers) for cells in (_extent, _reach))
 
     def pack(self, wavefields, memory) -> ScalarState:
         return ScalarState(*wavefields, *memory)
@@ -115,23 +115,23 @@ class Scalar(Equation):
 
     # ---- geometry ----
 
-    def _d(self, x: jax.Array, slab: Slab, cells: Range, origin: int = 0) -> jax.Array:
-        """First difference along the slab's axis at ``cells``, of an array that begins at cell ``origin``."""
-        grid, axis = self.grid, slab.axis
+    def _d(self, x: jax.Array, layer: Layer, cells: Range, origin: int = 0) -> jax.Array:
+        """First difference along the layer's axis at ``cells``, of an array that begins at cell ``origin``."""
+        grid, axis = self.grid, layer.axis
         return stencils.first_difference(
             x, axis + 1, cells.start - origin, cells.size, grid.accuracy, grid.spacing[axis]
         )
 
-    def _d2(self, x: jax.Array, slab: Slab, cells: Range, origin: int = 0) -> jax.Array:
-        grid, axis = self.grid, slab.axis
+    def _d2(self, x: jax.Array, layer: Layer, cells: Range, origin: int = 0) -> jax.Array:
+        grid, axis = self.grid, layer.axis
         return stencils.second_difference(
             x, axis + 1, cells.start - origin, cells.size, grid.accuracy, grid.spacing[axis]
         )
 
-    def _pad(self, x: jax.Array, slab: Slab, cells: Range, into: Range) -> jax.Array:
-        """An array over ``cells`` of the slab's axis, padded with zeros to ``into``."""
+    def _pad(self, x: jax.Array, layer: Layer, cells: Range, into: Range) -> jax.Array:
+        """An array over ``cells`` of the layer's axis, padded with zeros to ``into``."""
         config = [(0, 0, 0)] * x.ndim
-        config[slab.axis + 1] = (cells.start - into.start, into.stop - cells.stop, 0)
+        config[layer.axis + 1] = (cells.start - into.start, into.stop - cells.stop, 0)
         return lax.pad(x, x.dtype.type(0), config)
 
     def _laplacian(self, u: jax.Array) -> jax.Array:
@@ -167,26 +167,26 @@ class Scalar(Equation):
             config[axis + 1] = (span.start, self.grid.padded[axis] - span.stop, 0)
         return lax.pad(x, x.dtype.type(0), config)
 
-    def _everywhere(self, slab: Slab) -> Range:
-        return Range(0, self.grid.padded[slab.axis])
+    def _everywhere(self, layer: Layer) -> Range:
+        return Range(0, self.grid.padded[layer.axis])
 
     # ---- forward ----
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
         (c,) = m
-        one, profiles, slabs = points.opaque_one(c, self.grid.halo), operands.profiles, self.grid.slabs
+        one, profiles, layers = points.opaque_one(c, self.grid.halo), operands.profiles, self.grid.layers
         u, u_previous, psi, zeta = x
         psi = tuple(
-            (p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.layer), s, s.layer, s.extent)) / one
-            for p, q, s in zip(profiles, psi, slabs, strict=True)
+            (p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.cells), s, s.cells, s.extent)) / one
+            for p, q, s in zip(profiles, psi, layers, strict=True)
         )
-        d_psi = [self._d(q, s, s.reach, s.extent.start) for q, s in zip(psi, slabs, strict=True)]
+        d_psi = [self._d(q, s, s.reach, s.extent.start) for q, s in zip(psi, layers, strict=True)]
         zeta = tuple(
             (p["b_reach"] * z + p["a_reach"] * (self._d2(u, s, s.reach) + dq)) / one
-            for p, z, dq, s in zip(profiles, zeta, d_psi, slabs, strict=True)
+            for p, z, dq, s in zip(profiles, zeta, d_psi, layers, strict=True)
         )
         g = self._laplacian(u)
-        for z, dq, s in zip(zeta, d_psi, slabs, strict=True):
+        for z, dq, s in zip(zeta, d_psi, layers, strict=True):
             g = g + self._pad(z + dq, s, s.reach, self._everywhere(s))
         if keep[0]:
             g = g / one
@@ -205,13 +205,13 @@ class Scalar(Equation):
     def ring(self, x: ScalarState) -> list[jax.Array]:
         """zeta + D psi of every layer, each cell once."""
         added = [
-            z + self._d(q, s, s.reach, s.extent.start) for z, q, s in zip(x.zeta, x.psi, self.grid.slabs, strict=True)
+            z + self._d(q, s, s.reach, s.extent.start) for z, q, s in zip(x.zeta, x.psi, self.grid.layers, strict=True)
         ]
         return ring.gather(self.grid, self._reached, added)
 
     @property
     def _reached(self) -> list[ring.Place]:
-        return [(s.axis, s.reach) for s in self.grid.slabs]
+        return [(s.axis, s.reach) for s in self.grid.layers]
 
     def time_reversed_step(self, m, operands, levels, amplitudes, scatter, layers, keep):
         """From u[t+1] and u[t] to u[t] and u[t-1], and G[t], given what the layers add to it."""
@@ -233,25 +233,25 @@ class Scalar(Equation):
         ds = self._adjoint_record(m, operands, w)
         gradients = [(total + w.mu * g,) for (total,), (g,) in images]
         one, ds = points.order_after(points.opaque_one(c, self.grid.halo), ds, gradients)
-        profiles, slabs = operands.profiles, self.grid.slabs
+        profiles, layers = operands.profiles, self.grid.layers
         mu, mu_next, z, p = w
         z = tuple(
             (q["b_extent"] * y + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size)) / one
-            for q, y, s in zip(profiles, z, slabs, strict=True)
+            for q, y, s in zip(profiles, z, layers, strict=True)
         )
         p = tuple(
             (
                 q["b_extent"] * y
                 + self._pad(
-                    q["a_layer"] * (self._d(mu, s, s.layer) + self._d(zs, s, s.layer, s.extent.start)),
-                    s, s.layer, s.extent,
+                    q["a_layer"] * (self._d(mu, s, s.cells) + self._d(zs, s, s.cells, s.extent.start)),
+                    s, s.cells, s.extent,
                 )
             )
             / one
-            for q, y, zs, s in zip(profiles, p, z, slabs, strict=True)
+            for q, y, zs, s in zip(profiles, p, z, layers, strict=True)
         )  # fmt: skip
         g = self._laplacian(mu)
-        for zs, ps, s in zip(z, p, slabs, strict=True):
+        for zs, ps, s in zip(z, p, layers, strict=True):
             inner = self._d2(zs, s, s.reach, s.extent.start) + self._d(ps, s, s.reach, s.extent.start)
             g = g + self._pad(inner, s, s.reach, self._everywhere(s))
         return ScalarAdjoint(2 * mu - mu_next + c * g, mu, z, p), ds, gradients
@@ -270,7 +270,7 @@ class Scalar(Equation):
         (c,) = m
         u, u_previous, psi, zeta = cotangent
         z, p = [], []
-        for q, cot_psi, cot_zeta, s in zip(operands.profiles, psi, zeta, self.grid.slabs, strict=True):
+        for q, cot_psi, cot_zeta, s in zip(operands.profiles, psi, zeta, self.grid.layers, strict=True):
             ratio = points.divide(q["a_extent"], q["b_extent"])
             z.append(ratio * self._pad(cot_zeta, s, s.reach, s.extent))
             p.append(-ratio * cot_psi)
@@ -279,7 +279,7 @@ class Scalar(Equation):
     def adjoint_finish(self, m, operands, w):
         (c,) = m
         psi, zeta = [], []
-        for q, z, p, s in zip(operands.profiles, w.z, w.p, self.grid.slabs, strict=True):
+        for q, z, p, s in zip(operands.profiles, w.z, w.p, self.grid.layers, strict=True):
             ratio = points.divide(q["b_extent"], q["a_extent"])
             full = ratio * z
             zeta.append(stencils.cells(full, s.axis + 1, s.reach.start - s.extent.start, s.reach.size))
@@ -304,9 +304,9 @@ class Scalar(Equation):
         return {"wavefield_0": points.divide(w.mu, m[0]), "wavefield_m1": points.divide(w.mu_next, m[0])}
 
 
-def _extent(slab: Slab) -> Range:
-    return slab.extent
+def _extent(layer: Layer) -> Range:
+    return layer.extent
 
 
-def _reach(slab: Slab) -> Range:
-    return slab.reach
+def _reach(layer: Layer) -> Range:
+    return layer.reach

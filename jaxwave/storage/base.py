@@ -19,7 +19,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,11 @@ from jaxwave.storage.codecs import Codec, Raw
 
 Spec = tuple[jax.ShapeDtypeStruct, ...]
 Leaves = list[jax.Array]
+
+
+def specs(arrays: Sequence[Any]) -> Spec:
+    """The shapes and dtypes of arrays."""
+    return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays)
 
 
 def entry_bytes(spec: Spec) -> int:
@@ -113,15 +118,25 @@ class Storage(abc.ABC):
         codec: Compression of the entries.
         stores: Whether gradients for models can be had.
         streams: Whether histories live behind host callbacks. The history is then a *token*, a float that numbers it.
-        replays: Whether chunks are made again from saved states rather than kept.
+        kind: How terms are had later: "stored"; "recomputed" from saved states; or "reversed", by steps back from the
+            last state (:mod:`jaxwave._timeloop.histories` has a class for each).
         divisible: Whether shots may be run in groups, each with a history of its own.
     """
 
     codec: Codec
     stores: bool = True
     streams: bool = False
-    replays: bool = False
+    kind: ClassVar[Literal["stored", "recomputed", "reversed"]] = "stored"
     divisible: bool = True
+
+    @property
+    def replays(self) -> bool:
+        """Whether terms are made again rather than kept."""
+        return self.kind != "stored"
+
+    def kept_of(self, equation: Any, x: Any) -> Any:
+        """What of a state like ``x`` a policy is told: its arrays' shapes and dtypes, or those that it keeps."""
+        return specs(jax.tree.leaves(x))
 
     def resolve(self, period: float, interval: int, equation: object) -> Storage:
         """The policy for a run of an equation whose stored steps are ``interval`` steps, ``period`` seconds, apart.

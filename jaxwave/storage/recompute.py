@@ -39,7 +39,7 @@ class Recompute(Storage):
     memory: int | None = None
     checkpoints: Storage = DeviceStorage()
 
-    replays = True
+    kind = "recomputed"
 
     def __post_init__(self) -> None:
         wholes(self, "a positive integer", 1, "segments", "slots", "memory")

@@ -16,11 +16,6 @@ from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.streamed import Streamed
 
 
-def reversible(equation: object) -> bool:
-    """Whether the steps of an equation can be taken back."""
-    return equation.reversible
-
-
 @dataclasses.dataclass(frozen=True)
 class Reverse(Storage):
     """Takes the steps back from the last: a wave equation without absorbing layers runs in both directions.
@@ -52,7 +47,7 @@ class Reverse(Storage):
     ring: Storage = DeviceStorage()
     segment: int = 32
 
-    replays = True
+    kind = "reversed"
 
     def __post_init__(self) -> None:
         wholes(self, "a positive integer", 1, "segment")
@@ -69,12 +64,16 @@ class Reverse(Storage):
                 "Reverse takes back every step, so model_gradient_sampling_interval must be 1; "
                 f"got {interval}. Use Recompute, or store the terms"
             )
-        if not reversible(equation):
+        if not equation.reversible:
             raise ValueError(
                 f"Reverse is not available for {type(equation).__name__}, which has no step back in time. Use "
                 "Recompute, or store the terms"
             )
         return self
+
+    def kept_of(self, equation, x):
+        """The ring, and the wavefields that steps are taken back from."""
+        return tuple(base.specs(jax.eval_shape(f, x)) for f in (equation.ring, equation.time_levels))
 
     def chunk_size(self, n_entries, spec, state):
         return even_chunks(n_entries, self.segment)
