@@ -158,7 +158,7 @@ FACES = {
 }
 CASES = [
     pytest.param(make, kinds, ndim, faces, id=f"{make.__name__}-{ndim}D-{'faces' if faces else 'layers'}",
-                 marks=pytest.mark.slow if ndim == 3 or (ndim == 2 and faces and make is relaxing) else ())
+                 marks=pytest.mark.slow if ndim == 3 or (ndim == 2 and (make is relaxing or not faces)) else ())
     for make, kinds in ((sh, (["f"], ["v", "e"])), (relaxing, (["p"], ["p", "r"])))
     for ndim in (1, 2, 3)
     for faces in (None, FACES[ndim])
@@ -175,8 +175,13 @@ def test_a_scheme_from_outside_has_every_derivative(make, kinds, ndim, faces):
 def test_a_scheme_from_outside_has_every_storage_and_product(tmp_path):
     given = problem(sh(1), 1, (["f"], ["v", "e"]), FACES[1])
     testing.check_equation(**given)
-    disk = jaxwave.storage.DiskStorage(path=str(tmp_path))
-    testing.check_storage(**given, storages=[disk, "auto", jaxwave.storage.Recompute(segments=4, slots=2)])
+    testing.check_storage(**given, storages=[jaxwave.storage.DiskStorage(path=str(tmp_path))])
+
+
+@pytest.mark.slow
+def test_a_scheme_from_outside_has_policies_that_choose_or_move_states():
+    given = problem(sh(1), 1, (["f"], ["v", "e"]), FACES[1])
+    testing.check_storage(**given, storages=["auto", jaxwave.storage.Recompute(segments=4, slots=2)])
 
 
 def test_a_scheme_that_reads_what_it_updates_is_not_taken_back():
