@@ -79,9 +79,14 @@ class Case:
         """Sources and receivers of each kind; one of each where there are many kinds, so that runs take as long."""
         return (2, 3) if len(self.physics.source_kinds(self.ndim)) < 5 else (1, 1)
 
-    def places(self, seed, n, margin=0):
-        rng = np.random.default_rng(seed)
-        return np.stack([rng.integers(0, k - margin, (self.n_shots, n)) for k in self.shape], -1)
+    def places(self, seed, n, kind, margin=0):
+        """Random cells; none whose points lie on a rigid face, which is half a cell after the last one."""
+        rng, offset = np.random.default_rng(seed), self.physics.point_offset(kind, self.ndim)
+        found = [rng.integers(0, k - margin, (self.n_shots, n)) for k in self.shape]
+        for axis in offset if self.faces else ():
+            if self.faces[2 * axis + 1] == "rigid":
+                found[axis] = np.minimum(found[axis], self.shape[axis] - 2)
+        return np.stack(found, -1)
 
     def __str__(self):
         multiaxial = ["M-PML"] if self.mpml_fraction else []
@@ -96,11 +101,11 @@ def locations(case):
     """Sources and receivers of every kind; in the last cells no sources that need the cells beyond them."""
     needs, (n_sources, n_receivers) = case.physics.source_needs(case.ndim), case.counts
     sources = {
-        suffixed("source_locations", kind): case.places(10 + i, n_sources, int(kind in needs))
+        suffixed("source_locations", kind): case.places(10 + i, n_sources, kind, int(kind in needs))
         for i, kind in enumerate(case.physics.source_kinds(case.ndim))
     }
     receivers = {
-        suffixed("receiver_locations", kind): case.places(20 + i, n_receivers)
+        suffixed("receiver_locations", kind): case.places(20 + i, n_receivers, kind)
         for i, kind in enumerate(case.physics.receiver_kinds(case.ndim))
     }
     return sources, receivers
