@@ -39,15 +39,12 @@ def keep_programs() -> None:
 
 
 def environment() -> dict[str, str]:
-    """Of a process that a test starts: its programs are compiled quickly, and kept, as those of most tests are."""
+    """Of a process that a test starts: its programs are compiled quickly, as those of most tests are.
+
+    They are not kept: XLA was seen to wait for ever when a young process loaded a program that was.
+    """
     flags = " ".join(f"--{name}={str(value).lower()}" for name, value in chosen(WHOLE, LLVM_EMITTERS))
     own = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
-    if home() is not None:
-        own |= {
-            "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
     return {**os.environ, **own}
 
 

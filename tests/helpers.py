@@ -1,5 +1,7 @@
 """Wavelets, models and comparisons that tests share."""
 
+import select
+
 import jax
 import numpy as np
 
@@ -37,3 +39,11 @@ def dense(derivative):
     rows, columns, weights = derivative.entries()
     np.add.at(found, (rows, columns), weights)
     return found
+
+
+def first_line(process, seconds=120):
+    """The next line that a process prints; it is killed, and the test fails, if it prints none for so long."""
+    if not select.select([process.stdout], [], [], seconds)[0]:
+        process.kill()
+        raise TimeoutError(f"the process printed nothing in {seconds} s; then: {process.communicate()[1]}")
+    return process.stdout.readline()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers import first_line
 from histories import disk, eventually, free, read_back, save
 
 PROLOGUE = f"""
@@ -46,7 +47,7 @@ def test_endings_leave_nothing(tmp_path, ending, code):
     path = tmp_path / 'it\'s a "path"\n$HOME *\\0101 é'
     path.mkdir()
     process = start(HOLD + ending * (code >= 0), path)
-    assert process.stdout.readline() == "there\n"
+    assert first_line(process) == "there\n"
     assert not list(path.iterdir())
     if code < 0:
         process.send_signal(-code)
@@ -69,7 +70,7 @@ sys.stdin.readline()
 os._exit(0)
 """
     process = start(code, small_disk)
-    assert process.stdout.readline() == "there\n"
+    assert first_line(process) == "there\n"
     assert before - free(small_disk) >= 4 << 20
     process.kill()
     process.wait()
@@ -82,7 +83,7 @@ os._exit(0)
 def test_killed_while_writing(tmp_path):
     """No moment of a history's life leaves a name: from its start to its end, over and over."""
     process = start("print(flush=True)\nwhile True: save(path); REGISTRY.clear()", tmp_path)
-    process.stdout.readline()
+    first_line(process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not list(tmp_path.iterdir())
@@ -91,7 +92,7 @@ def test_killed_while_writing(tmp_path):
 def test_two_processes_one_path(registry, tmp_path):
     process, killed = start(HOLD, tmp_path), start(HOLD, tmp_path)
     for running in (process, killed):
-        running.stdout.readline()
+        first_line(running)
     own = save(registry, disk(tmp_path))
     killed.kill()
     killed.communicate()
