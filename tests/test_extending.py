@@ -231,6 +231,34 @@ class Stepwise(SH):
         return {**super().moduli(models, dt), "buoyancy": dt / 2000.0}
 
 
+class Weighted(SH):
+    """SH waves with a force that is a weighted sum of terms, and a second one beside it that keeps its parts."""
+
+    def scheme(self, ndim):
+        whole = super().scheme(ndim)
+        parts = {f"d_{s}": Term(((axis, s),)) for axis, s in whole.terms["force"].parts}
+        force = {"force": Term(of=tuple(parts), weight=-2.0)}
+        update = (("buoyancy", "force"), *(("along", g) for g in parts))
+        changes = dict(stages=(whole.stages[0], {"v": update}), sources={"f": Source(("v",), "along", 2.0)})
+        return dataclasses.replace(whole, terms=whole.terms | parts | force, **changes)
+
+    def moduli(self, models, dt):
+        found = super().moduli(models, dt)
+        return {**found, "buoyancy": -0.25 * found["buoyancy"], "along": 0.5 * found["buoyancy"]}
+
+
+def test_a_weighted_sum_of_terms_is_weighted_in_the_gradient_too():
+    given = problem(sh(2), 2, (["f"], ["v"]))
+    equation = given["equation"]
+    gradients = [
+        jax.grad(lambda e: energy(**{**given, "equation": e}))(made(equation.mu, equation.rho))
+        for made in (SH, Weighted)
+    ]
+    testing.assert_close(gradients[1].rho, gradients[0].rho, 1e-11)
+    testing.assert_close(gradients[1].mu, gradients[0].mu, 1e-11)
+    testing.check_derivatives(**{**given, "equation": Weighted(equation.mu, equation.rho)})
+
+
 def test_where_no_bound_follows_from_a_scheme_the_speed_must_be_given():
     given = problem(sh(2), 2, (["f"], ["v"]))
     models = {"mu": given["equation"].mu, "rho": np.full(SHAPES[2], 2000.0)}

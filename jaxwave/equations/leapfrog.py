@@ -248,17 +248,14 @@ class LeapfrogEquation(Equation):
         s = layout(self)
         return {s.terms[g]: tuple(s.terms[part] for part in t.of) for g, t in s.scheme.terms.items() if t.of}
 
-    def term_shape(self, x: State) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(x.fields[0].shape, x.fields[0].dtype)
-
     def _value(self, m, c: str | float):
         return m[layout(self).coefficients[c]] if isinstance(c, str) else c
 
     def _saved(self, terms, g: str) -> jax.Array:
         """A term out of those that were kept."""
         s = layout(self)
-        own = terms[s.terms[g]]
-        return own if own is not None else _sum(terms[s.terms[part]] for part in s.scheme.terms[g].of)
+        own, term = terms[s.terms[g]], s.scheme.terms[g]
+        return own if own is not None else _times(term.weight, _sum(terms[s.terms[part]] for part in term.of))
 
     def _plain(self, g: str, fields: Mapping[str, jax.Array]) -> jax.Array:
         """A term without absorbing layers."""
