@@ -6,7 +6,6 @@ own derivatives do (:mod:`jaxwave._timeloop.rules`).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
@@ -18,7 +17,7 @@ from jaxwave._results import Result, State
 from jaxwave._setup import validate
 from jaxwave._setup.call import Call, Grid
 from jaxwave._setup.options import AcousticOptions, ElasticOptions, ScalarOptions
-from jaxwave._setup.problem import make_problem
+from jaxwave._setup.problem import known_max_vel
 from jaxwave._simulation import simulate
 from jaxwave.equations.base import Equation
 
@@ -82,7 +81,7 @@ def born(equation: Equation, perturbation: Equation, grid: Grid, dt: float, **ar
             f"`perturbation` must be a {type(equation).__name__}, as `equation` is; got {type(perturbation).__name__}"
         )
     names = {name: f"perturbation.{name}" for name in equation.models}
-    arguments["max_vel"] = _max_vel(Call(equation, grid, dt, **arguments))
+    arguments["max_vel"] = known_max_vel(Call(equation, grid, dt, **arguments))
 
     def run(models: dict[str, jax.Array]) -> tuple[tuple[State, dict[str, jax.Array]], Result]:
         out = simulate(equation.with_models(models), grid, dt, **arguments)
@@ -124,7 +123,7 @@ def scalar_born(
         >>> out.receiver_amplitudes.shape, out.background.receiver_amplitudes.shape
         ((1, 2, 200), (1, 2, 200))
     """
-    options["max_vel"] = _max_vel(call_of("scalar", v, grid_spacing, dt, **options))
+    options["max_vel"] = known_max_vel(call_of("scalar", v, grid_spacing, dt, **options))
 
     def run(models: dict[str, jax.Array]) -> Any:
         out = scalar(**models, grid_spacing=grid_spacing, dt=dt, **options)
@@ -180,7 +179,7 @@ def _by_kind(
 ) -> BornResult:  # fmt: skip
     """A linearised run of a propagator whose result has records of several kinds."""
     name, call = "receiver_amplitudes_", call_of(propagator.__name__, *models.values(), grid_spacing, dt, **options)
-    options = {**options, "max_vel": _max_vel(call)}
+    options = {**options, "max_vel": known_max_vel(call)}
 
     def run(models: dict[str, jax.Array]) -> Any:
         out = propagator(**models, grid_spacing=grid_spacing, dt=dt, **options)
@@ -189,15 +188,6 @@ def _by_kind(
 
     names = {model: f"d{model}" for model in models}
     return _born(run, models, dict(zip(models, perturbations, strict=True)), names)
-
-
-def _max_vel(call: Call) -> float | None:
-    """The speed that the time step is made for: known here, but not where a derivative traces the models."""
-    if call.max_vel is not None:
-        return call.max_vel
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they come again when it runs
-        return make_problem(call).info.max_vel
 
 
 def _born(

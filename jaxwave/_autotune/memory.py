@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from jaxwave._propagators import call_of
 from jaxwave._setup import validate
 from jaxwave._setup.call import Call
 from jaxwave._setup.embedding import pad_inputs
-from jaxwave._setup.problem import Problem, make_problem
+from jaxwave._setup.problem import Problem, known_max_vel, make_problem
 from jaxwave._simulation import run
 from jaxwave._timeloop.dispatch import compiler_options
 from jaxwave.equations.base import Equation
@@ -82,9 +81,7 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
     call, seen = _call(models_spacing_and_dt, propagator, arguments), []
     models = dict(call.models)
     if not any(isinstance(x, jax.ShapeDtypeStruct) for x in models.values()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they come again below
-            call = dataclasses.replace(call, max_vel=make_problem(call).info.max_vel)
+        call = dataclasses.replace(call, max_vel=known_max_vel(call))
         models = {name: validate.real_array(name, x) for name, x in models.items()}
 
     def misfit(models: dict[str, jax.Array]) -> jax.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -97,6 +98,15 @@ def make_problem(call: Call) -> Problem:
     ends = nt * dt if step_ratio == 1 else (nt - 1) * dt + inner_dt
     info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, fraction, ends)
     return Problem(setup, plan, info, arrays, {kind: x for kind, x in receivers.items() if isinstance(x, Hicks)})
+
+
+def known_max_vel(call: Call) -> float:
+    """The speed that a call's time step is made for: known here, but not where a derivative traces the models."""
+    if call.max_vel is not None:
+        return call.max_vel
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come again when it runs
+        return make_problem(call).info.max_vel
 
 
 def _by_kind(given: Any) -> Mapping[str, Any]:
