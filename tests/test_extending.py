@@ -321,6 +321,7 @@ def test_runs_go_on_and_plans_are_made():
     ("change", "message"),
     [
         (dict(terms={"g": Term()}), "must have `parts`"),
+        (dict(terms={"h": Term(((0, "u"),)), "i": Term(of=("h",)), "g": Term(of=("i",))}), "is a sum of sums"),
         (dict(terms={"g": Term(((0, "q"),))}), "names 'q', which is none of 'u', 'w'"),
         (dict(terms={"g": Term(((None, "u"),))}), "does not lie where the field 'w' does"),
         (dict(stages=({"w": (("c", "h"),)},)), "names 'h'"),

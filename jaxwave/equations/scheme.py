@@ -152,6 +152,8 @@ def _check(scheme: Scheme) -> None:
             raise ValueError(f"term {name!r} must have `parts`, or else `of`, and a `weight` that is not 0; got {term}")
         _known(f"term {name!r}", [f for _, f in term.parts], scheme.fields)
         _known(f"term {name!r}", term.of, scheme.terms)
+        if any(scheme.terms[part].of for part in term.of):
+            raise ValueError(f"term {name!r} is a sum of sums; name the terms with parts of their own; got {term.of}")
         places = {frozenset(scheme.fields[f]) ^ (frozenset() if a is None else {a}) for a, f in term.parts}
         if len(places) > 1:
             raise ValueError(f"the parts of term {name!r} lie at different places: {term.parts}")
