@@ -43,6 +43,13 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
+def platform_of(values: Sequence[Any]) -> str:
+    """The platform on which an eager call with these operands runs."""
+    arrays = (x for x in values if isinstance(x, jax.Array))
+    devices = next((x.devices() for x in arrays), None)
+    return next(iter(devices)).platform if devices else jax.default_backend()
+
+
 # ---- symbolic zeros and undefined primals: what the rules of derivatives meet in place of arrays ----
 
 instantiate_zeros = ad.instantiate_zeros
@@ -73,6 +80,7 @@ def primitive(
     program: Callable[..., Sequence[jax.Array]],
     *,
     on_platform: Mapping[str, Callable[..., Sequence[jax.Array]]] | None = None,
+    undivided: Mapping[str, Callable[..., Sequence[jax.Array]]] | None = None,
     jvp: Callable | None = None,
     transpose: Callable | None = None,
     batch: Callable | None = None,
@@ -85,7 +93,8 @@ def primitive(
         shapes: Shapes and dtypes of the results, from types of the operands and the parameters.
         impl: What an eager call runs.
         program: What a compiled program runs, in terms of other primitives.
-        on_platform: What it runs on some platforms instead, unless the compiler divides the program among devices.
+        on_platform: What it runs on some platforms instead.
+        undivided: The same, unless the compiler divides the program among devices.
         jvp, transpose: Its rules, as JAX defines them.
         batch: Its rule under ``vmap``, as JAX defines it but for the primitive, which comes first.
         dead_code: From the list of used results and the equation: the list of used operands, and the equation to keep
@@ -98,6 +107,8 @@ def primitive(
     plain = _lowering(program)
     mlir.register_lowering(p, plain)
     for platform, special in (on_platform or {}).items():
+        mlir.register_lowering(p, _lowering(special), platform=platform)
+    for platform, special in (undivided or {}).items():
         mlir.register_lowering(p, _unless_divided(_lowering(special), plain), platform=platform)
     if jvp:
         ad.primitive_jvps[p] = jvp

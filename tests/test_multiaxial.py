@@ -13,6 +13,7 @@ from test_structure import compiled, cpu_only, large_copies, staggered_problem
 
 import jaxwave
 from jaxwave._numerics.boundary import PaddedGrid
+from jaxwave._numerics.forms import CPU
 from jaxwave._propagators import call_of
 from jaxwave._setup.problem import make_problem
 from jaxwave.equations.elastic import Elastic
@@ -39,15 +40,15 @@ def damping(n, widths, spacing, offset, max_vel):
 def test_every_axis_is_stretched_in_every_layer(faces):
     """Of a field that stays as it is (w = 0) a derivative ends divided by each s = 1 + sigma / alpha, exactly."""
     ndim, p, dt, max_vel = len(faces) // 2, 0.3, 1e-2, 2500.0
-    grid = PaddedGrid((6, 7, 5)[:ndim], (5.0, 6.0, 7.0)[:ndim], 4, faces, None, p)
+    grid = PaddedGrid((6, 7, 5)[:ndim], (5.0, 6.0, 7.0)[:ndim], 4, faces, None, p, CPU)
     equation = Elastic().on(grid)
     profiles = equation.profiles(dt, max_vel, FREQ, np.dtype(float))
     x, steps = jnp.asarray(np.random.default_rng(0).standard_normal((1, *grid.padded))), 400
     derivatives = list(layout(equation).derivatives.values())
 
     def step(memories):
-        found = [d.apply(x, memory, profiles, 1.0) for d, memory in zip(derivatives, memories, strict=True)]
-        return [values for values, _ in found], [memory for _, memory in found]
+        after = [d.remember(x, memory, profiles, 1.0) for d, memory in zip(derivatives, memories, strict=True)]
+        return [d.value(x, memory) for d, memory in zip(derivatives, after, strict=True)], after
 
     @jax.jit
     def late_and_plain():

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxwave._numerics.forms import PLAIN, Form
+
 ALIGNMENT = 16
 REFLECTION = 1e-3  # theoretical reflection coefficient at normal incidence that sets the strength of the layer
 
@@ -96,6 +98,7 @@ class PaddedGrid:
         kinds: What each face is, in the same order: "pml", "free", "rigid", "periodic", or None where the fields are
             zero beyond it. Default: "pml" or None.
         mpml_fraction: Fraction of its damping that a layer has along the other axes. 0: a plain PML.
+        form: How loops on this grid are written.
     """
 
     shape: tuple[int, ...]
@@ -104,6 +107,7 @@ class PaddedGrid:
     pml_width: tuple[int, ...]
     kinds: tuple[str | None, ...] | None = None
     mpml_fraction: float = 0.0
+    form: Form = PLAIN
 
     @property
     def ndim(self) -> int:

@@ -163,13 +163,13 @@ class Derivative:
 
     @property
     def rows(self) -> bool:
-        """Whether what the layers hold is laid out in whole rows too.
+        """Whether a loop lays out what the layers hold in whole rows too, if its form does.
 
         A kernel that adds slabs of the last axis under pads checks bounds in its inner loop, which takes a fifth of a
-        step in 2-D (in 3-D nothing). An array that is zero between the layers is added without; copying the slabs there
-        costs little. It is the last of the memory variables, in the state and in the adjoint, and hidden from users.
+        step in 2-D on a CPU (in 3-D nothing). An array that is zero between the layers is added without; copying the
+        slabs there costs little. It is the last of the memory variables, in the loop's state and in the adjoint.
         """
-        return self.axis == self.grid.ndim - 1 < 2 and len(self.layers) > 0
+        return self.grid.form.rows and self.axis == self.grid.ndim - 1 < 2 and len(self.layers) > 0
 
     def with_row(self, slabs) -> tuple[jax.Array, ...]:
         """The memory variables of the layers, and their row if there is one."""
@@ -181,54 +181,62 @@ class Derivative:
     def without_row(self, memory) -> tuple[jax.Array, ...]:
         return tuple(memory[: len(self.layers)])
 
-    def _put(self, row: jax.Array, x: jax.Array, layer: Layer) -> jax.Array:
-        return lax.dynamic_update_slice_in_dim(row, x, layer.cells.start, self.axis + 1)
-
     def _cut(self, x: jax.Array, cells: Range, origin: int = 0) -> jax.Array:
         """x, which begins at cell ``origin``, over ``cells`` of the axis."""
         return stencils.cells(x, self.axis + 1, cells.start - origin, cells.size)
 
-    def apply(self, x: jax.Array, memory, profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """The derivative of x on the padded grid, and the memory of its layers after the step."""
-        d = self._everywhere(x)
-        row, after = memory[-1] if self.rows else None, []
-        slabs = self.without_row(memory)
-        for psi, layer, profile in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
-            psi = (profile["b"] * psi + profile["a"] * self.difference(x, layer.cells)) / one
-            if self.rows:
-                row = self._put(row, psi, layer)
-            else:
-                d = d + self.pad(psi, layer.cells)
-            after.append(psi)
-        return (d + row, (*after, row)) if self.rows else (d, tuple(after))
+    def remember(self, x: jax.Array, memory, profiles, one) -> tuple[jax.Array, ...]:
+        """The memory of its layers after the step."""
+        after, profiles = [], profiles[self.axis][self.half]
+        for psi, layer, profile in zip(self.without_row(memory), self.layers, profiles, strict=True):
+            psi = profile["b"] * psi + profile["a"] * self.difference(x, layer.cells)
+            after.append(self.grid.form.alone(psi, one))
+        return self._in_row(memory, after)
 
-    def transpose(self, e: jax.Array, memory, profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """Minus the transpose applied to e, on the padded grid, and the memory after the step."""
-        back, profiles = self.back, profiles[self.axis][self.half]
+    def value(self, x: jax.Array, memory) -> jax.Array:
+        """The derivative of x on the padded grid, given the memory after the step."""
+        d = self._everywhere(x)
         if self.rows:
-            *slabs, row = memory
-            after = []
-            for z, layer, profile in zip(slabs, self.layers, profiles, strict=True):
-                z = (profile["b"] * z + profile["a"] * self._cut(e, layer.cells)) / one
-                row = self._put(row, z, layer)
-                after.append(z)
-            return self._everywhere(e + row, transposed=True), (*after, row)
-        d = self._everywhere(e, transposed=True)
-        after = []
-        for z, layer, profile in zip(memory, self.layers, profiles, strict=True):
-            z = (profile["b_extent"] * z + profile["a_extent"] * self._cut(e, layer.extent)) / one
+            return d + memory[-1]
+        for psi, layer in zip(memory, self.layers, strict=True):
+            d = d + self.pad(psi, layer.cells)
+        return d
+
+    def remember_back(self, e: jax.Array, memory, profiles, one) -> tuple[jax.Array, ...]:
+        """The adjoint's memory after the step, which reads e."""
+        after, profiles = [], profiles[self.axis][self.half]
+        suffix = "" if self.rows else "_extent"
+        for z, layer, profile in zip(self.without_row(memory), self.layers, profiles, strict=True):
+            cells = layer.cells if self.rows else layer.extent
+            z = profile["b" + suffix] * z + profile["a" + suffix] * self._cut(e, cells)
+            after.append(self.grid.form.alone(z, one))
+        return self._in_row(memory, after)
+
+    def value_back(self, e: jax.Array, memory, one) -> jax.Array:
+        """Minus the transpose applied to e, on the padded grid, given the adjoint's memory after the step."""
+        if self.rows:
+            return self._everywhere(e + memory[-1], transposed=True)
+        d, back = self._everywhere(e, transposed=True), self.back
+        for z, layer in zip(memory, self.layers, strict=True):
             # No division here: this has a single user, and one inside its branch makes that twice as slow.
             d = d + back.pad(back.difference(z, layer.reach, layer.extent.start), layer.reach)
-            after.append(z)
-        return d, tuple(after)
+        return d
+
+    def _in_row(self, memory, slabs) -> tuple[jax.Array, ...]:
+        """The memory with these slabs, and its row with them put in."""
+        if not self.rows:
+            return tuple(slabs)
+        row = memory[-1]
+        for x, layer in zip(slabs, self.layers, strict=True):
+            row = lax.dynamic_update_slice_in_dim(row, x, layer.cells.start, self.axis + 1)
+        return (*slabs, row)
 
     def adjoint_memory(self, cotangents, profiles) -> tuple[jax.Array, ...]:
-        """The adjoint's memory from the cotangents of the memory variables after a step."""
+        """The adjoint's memory from the cotangents of the memory variables after a step, in slabs."""
         found = []
-        slabs = self.without_row(cotangents)
-        for x, layer, q in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
+        for x, layer, q in zip(cotangents, self.layers, profiles[self.axis][self.half], strict=True):
             if self.rows:
-                found.append(over(q["a"], q["b"]) * (x + self._cut(cotangents[-1], layer.cells)))
+                found.append(over(q["a"], q["b"]) * x)
             else:
                 found.append(over(q["a_extent"], q["b_extent"]) * self.pad(x, layer.cells, layer.extent))
         return self.with_row(found)
@@ -236,11 +244,10 @@ class Derivative:
     def cotangent_memory(self, memory, profiles) -> tuple[jax.Array, ...]:
         """The inverse: the cotangents of the memory variables before a step."""
         found = []
-        slabs = self.without_row(memory)
-        for z, layer, q in zip(slabs, self.layers, profiles[self.axis][self.half], strict=True):
+        for z, layer, q in zip(self.without_row(memory), self.layers, profiles[self.axis][self.half], strict=True):
             z = z if self.rows else self._cut(z, layer.cells, layer.extent.start)
             found.append(over(q["b"], q["a"]) * z)
-        return (*found, jnp.zeros_like(memory[-1])) if self.rows else tuple(found)
+        return tuple(found)
 
     def profiles(self, dt, max_vel, pml_freq, dtype, share: float = 1.0) -> tuple[dict[str, np.ndarray], ...]:
         """Profiles of every layer, a and b where it has a memory and over its extent; for a share of its damping."""
@@ -262,27 +269,18 @@ class Derivative:
         return tuple(found)
 
 
-def applied(derivatives, fields, memories, profiles, one) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
-    """The sum of derivatives, each of a field; and the memories after the step."""
-    found = [d.apply(x, memory, profiles, one) for d, x, memory in zip(derivatives, fields, memories, strict=True)]
-    parts = [part for part, _ in found]
-    return sum(parts[1:], parts[0]), tuple(memory for _, memory in found)
-
-
-def transposed(derivatives, fields, memories, profiles, one) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
-    """Minus the sum of the transposes of derivatives, each applied to a field; and the memories after the step.
+def transposed(derivatives, fields, memories, one) -> jax.Array:
+    """Minus the sum of the transposes of derivatives, each applied to a field, given the memories after the step.
 
     In 3-D the parts are added one after the other. Together they have so many bounds checks that the compiler makes
     masked loads of them; those of memory that has no pages yet take hundreds of cycles each.
     """
-    total, after = 0, []
+    total = 0
     for k, (d, e, memory) in enumerate(zip(derivatives, fields, memories, strict=True)):
-        part, memory = d.transpose(e, memory, profiles, one)
-        total = total + part
+        total = total + d.value_back(e, memory, one)
         if e.ndim == 4 and k < len(fields) - 1:
-            total, one = points.materialize(total, one)
-        after.append(memory)
-    return total, tuple(after)
+            total, one = d.grid.form.materialize(total, one)
+    return total
 
 
 @functools.lru_cache(maxsize=64)

@@ -34,7 +34,7 @@ from typing import NamedTuple
 import jax
 
 from jaxwave._numerics import ring, stencils
-from jaxwave._numerics.boundary import Layer, Memory, PaddedGrid
+from jaxwave._numerics.boundary import Layer, Memory, PaddedGrid, Range
 from jaxwave._numerics.derivative import Derivative, all_profiles, over
 
 
@@ -106,35 +106,62 @@ class MultiAxial:
         """Of the layers of the other axes."""
         return [profile for d in self.across for profile in profiles.across[d.axis][d.half]]
 
-    def _damped(self, x: jax.Array, memory, profiles: Profiles, one, backwards: bool = False):
-        """x as the layers of the other axes leave it, one axis after the other, and their memory after the step."""
-        places = [(d, layer.cells) for d in self.across for layer in d.layers]
-        after, found = list(memory), self._profiles(profiles)
-        for n in reversed(range(len(after))) if backwards else range(len(after)):
+    @property
+    def _places(self) -> list[tuple[Derivative, Range]]:
+        """Where the layers of the other axes are."""
+        return [(d, layer.cells) for d in self.across for layer in d.layers]
+
+    def _damped(self, x: jax.Array, memory) -> jax.Array:
+        """x as the layers of the other axes leave it, given their memory after the step."""
+        for (d, cells), q in zip(self._places, memory, strict=True):
+            x = x + d.pad(q, cells)
+        return x
+
+    def _damp(self, x: jax.Array, memory, profiles: Profiles, one, back: bool = False) -> tuple[jax.Array, ...]:
+        """The memory of the layers of the other axes after the step, one axis after the other."""
+        places, after, found = self._places, list(memory), self._profiles(profiles)
+        for n in reversed(range(len(after))) if back else range(len(after)):
             (d, cells), profile = places[n], found[n]
             seen = stencils.cells(x, d.axis + 1, cells.start, cells.size)
-            after[n] = (profile["b"] * after[n] + profile["a"] * seen) / one
+            after[n] = self.grid.form.alone(profile["b"] * after[n] + profile["a"] * seen, one)
             x = x + d.pad(after[n], cells)
-        return x, tuple(after)
+        return tuple(after)
 
-    def apply(self, x: jax.Array, memory, profiles: Profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """As :meth:`Derivative.apply`."""
+    def remember(self, x: jax.Array, memory, profiles: Profiles, one) -> tuple[jax.Array, ...]:
+        """As :meth:`Derivative.remember`."""
         own, others = self._split(memory)
-        x, own = self.derivative.apply(x, own, profiles.along, one)
-        x, others = self._damped(x, others, profiles, one)
-        return x, (*own, *others)
+        own = self.derivative.remember(x, own, profiles.along, one)
+        return (*own, *self._damp(self.derivative.value(x, own), others, profiles, one))
 
-    def transpose(self, e: jax.Array, memory, profiles: Profiles, one) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """As :meth:`Derivative.transpose`: the same in reverse order."""
+    def value(self, x: jax.Array, memory) -> jax.Array:
+        """As :meth:`Derivative.value`."""
         own, others = self._split(memory)
-        e, others = self._damped(e, others, profiles, one, backwards=True)
-        # An array of its own: the stencil reads it several times, which is dear under pads.
-        e, own = self.derivative.transpose(e / one, own, profiles.along, one)
-        return e, (*own, *others)
+        return self._damped(self.derivative.value(x, own), others)
+
+    def remember_back(self, e: jax.Array, memory, profiles: Profiles, one) -> tuple[jax.Array, ...]:
+        """As :meth:`Derivative.remember_back`: the same in reverse order."""
+        own, others = self._split(memory)
+        others = self._damp(e, others, profiles, one, back=True)
+        e = self._damped_back(e, others, one)
+        return (*self.derivative.remember_back(e, own, profiles.along, one), *others)
+
+    def value_back(self, e: jax.Array, memory, one) -> jax.Array:
+        """As :meth:`Derivative.value_back`."""
+        own, others = self._split(memory)
+        return self.derivative.value_back(self._damped_back(e, others, one), own, one)
+
+    def _damped_back(self, e: jax.Array, memory, one) -> jax.Array:
+        """e as the layers of the other axes leave it: an array of its own, as the stencil reads it several times, which
+        is dear under pads.
+        """
+        for (d, cells), q in reversed(list(zip(self._places, memory, strict=True))):
+            e = e + d.pad(q, cells)
+        return self.grid.form.alone(e, one)
 
     def adjoint_memory(self, cotangents, profiles: Profiles) -> tuple[jax.Array, ...]:
         """As :meth:`Derivative.adjoint_memory`; zero where the derivative has no value, because its transpose looks."""
-        own, others = self._split(cotangents)
+        n = len(self.derivative.layers)
+        own, others = cotangents[:n], cotangents[n:]
         d, scales = self.derivative, (over(q["a"], q["b"]) for q in self._profiles(profiles))
         valued = (stencils.cells(x, d.axis + 1, d.cells.start, d.cells.size) for x in others)
         others = (scale * d.pad(x, d.cells) for scale, x in zip(scales, valued, strict=True))

@@ -52,11 +52,6 @@ def at(c: jax.Array, cells: Cells) -> jax.Array:
 
 def add(x: jax.Array, cells: Cells, values: jax.Array) -> jax.Array:
     """x with values [shot, point] added at the cells."""
-    if values.size == 1 and jax.default_backend() == "cpu":
-        # XLA makes a slice of a single addition, and of a loop without a scatter one kernel on one core, if it takes
-        # it to be small, as JAX 0.12 does with most. So a zero is added as well.
-        cells = tuple(jnp.concatenate([c, c], axis=1) for c in cells)
-        values = jnp.concatenate([values, jnp.zeros_like(values)], axis=1)
     return x.at[index(cells)].add(values, mode="promise_in_bounds")
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxwave._numerics.forms import Form
 from jaxwave._timeloop import observe
 from jaxwave.equations.base import Equation
 from jaxwave.storage import base
@@ -58,6 +59,10 @@ class Plan:
     def decode(self, leaves: list[jax.Array], x: Any) -> jax.Array:
         g = self.equation.term_shape(x)
         return self.storage.codec.decode(list(leaves), g.shape, g.dtype)
+
+    def in_form(self, form: Form) -> Plan:
+        """The plan of loops that are written in this form."""
+        return dataclasses.replace(self, equation=self.equation.in_form(form))
 
     # ---- which terms ----
 
@@ -222,25 +227,33 @@ def over_chunks(body, carry, series, chunks: Chunks, interval: int, reverse: boo
     return carry, _joined(outputs, reverse)
 
 
-def over_entries(entry, carry, series, size: int, interval: int, levels: int, reverse: bool):
-    """Scans ``entry(carry, j, steps of the series)`` over the ``size`` entries of a chunk; a shorter one is its last.
+def over_entries(entries, carry, series, size: int, plan: Plan, reverse: bool):
+    """Scans ``entries(carry, j, steps of the series)`` over the ``size`` entries of a chunk; a shorter one is its last.
 
-    With two time ``levels``, two entries an iteration when an entry is an odd number of steps: the levels of a leapfrog
-    swap their buffers in every step, and after an even number are back in place, so that the loop copies nothing.
+    It is given the steps of as many entries, from number j on, as the loop's form takes in a turn, or fewer at the end.
+    With two time levels, two turns an iteration where each is an odd number of steps: the levels of a leapfrog swap
+    their buffers in every step, and after an even number are back in place, so that the loop copies nothing.
     """
+    interval, levels = plan.interval, plan.equation.levels
     whole, short = divmod(series.shape[0], interval)
+    together = plan.equation.grid.form.entries if interval == 1 else 1
+    turns, left = divmod(whole, together)
 
     def equal(carry):
-        steps = series[: whole * interval].reshape(whole, interval, *series.shape[1:])
-        unroll = 2 if levels == 2 and interval % 2 and whole > 1 else 1
-        scanned = (jnp.arange(whole), steps)
-        carry, out = lax.scan(lambda carry, x: entry(carry, *x), carry, scanned, reverse=reverse, unroll=unroll)
+        per = together * interval
+        steps = series[: turns * per].reshape(turns, per, *series.shape[1:])
+        unroll = 2 if levels == 2 and per % 2 and turns > 1 else 1
+        scanned = (together * jnp.arange(turns), steps)
+        carry, out = lax.scan(lambda carry, x: entries(carry, *x), carry, scanned, reverse=reverse, unroll=unroll)
         return carry, _merge_leading(out)
 
-    def shorter(carry):
-        return entry(carry, size - 1, series[whole * interval :])
+    def fewer(carry):
+        return entries(carry, whole - left, series[(whole - left) * interval : whole * interval])
 
-    stages = [stage for stage, n in ((equal, whole), (shorter, short)) if n]
+    def shorter(carry):
+        return entries(carry, size - 1, series[whole * interval :])
+
+    stages = [stage for stage, n in ((equal, turns), (fewer, left), (shorter, short)) if n]
     outputs = []
     for stage in reversed(stages) if reverse else stages:
         carry, out = stage(carry)
@@ -257,9 +270,19 @@ def over_unstored(step, carry, series, levels: int, reverse: bool):
     return lax.scan(lambda carry, x: step(carry, *x), carry, scanned, reverse=reverse, unroll=min(levels, count))
 
 
+def each_entry(steps, interval: int) -> list:
+    """The steps of one entry after the other."""
+    return [steps[k : k + interval] for k in range(0, steps.shape[0], interval)]
+
+
 def join(first, others):
     """One sample and those of the other steps of its entry."""
     return jnp.concatenate([first[None], others]) if others.shape[0] else first[None]
+
+
+def in_order(outputs: list, reverse: bool = False):
+    """Outputs of consecutive parts of time, in the order of time, as one array."""
+    return _joined(outputs, reverse)
 
 
 def _joined(outputs, reverse: bool):

@@ -18,6 +18,8 @@ from jaxwave._timeloop.chunks import (
     AdjointInputs,
     Plan,
     RunInputs,
+    each_entry,
+    in_order,
     join,
     map_present,
     over_chunks,
@@ -40,9 +42,9 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
     Returns:
         Records [nt, shot, receiver], the final state and, if ``save``, what is kept for the history.
     """
-    pairs, x, n_steps = inputs.born_sources, inputs.state, inputs.amplitudes.shape[0]
-    chunks = plan.chunks(n_steps, x, bool(save or pairs))
-    keeper = histories(plan, n_steps, x, +1)
+    pairs, n_steps = inputs.born_sources, inputs.amplitudes.shape[0]
+    chunks = plan.chunks(n_steps, inputs.state, bool(save or pairs))
+    keeper = histories(plan, n_steps, inputs.state, +1)
 
     def chunk_body(carry, i, series, size):
         x, tick, saved, cursors = carry
@@ -59,8 +61,9 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
 
     parents = [token for h, _ in pairs for token in tokens(h)] if plan.storage.streams else []
     saved = keeper.open(save, owner, parents) if save else ()
-    carry = (x, observe.first_tick(), saved, [keeper.start(h) for h, _ in pairs])
+    carry = (plan.equation.enter(inputs.state), observe.first_tick(), saved, [keeper.start(h) for h, _ in pairs])
     (x, _, saved, _), data = over_chunks(chunk_body, carry, inputs.amplitudes, chunks, plan.interval, False)
+    x = plan.equation.leave(x)
     return (data, x, saved) if save else (data, x)
 
 
@@ -77,14 +80,17 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
     """
     m, operands, kept, data, cotangent = inputs
     equation, interval, levels = plan.equation, plan.interval, plan.equation.levels
+    form = equation.grid.form
     chunks = plan.chunks(data.shape[0], cotangent, bool(kept))
     keeper = histories(plan, data.shape[0], cotangent, -1)
     observer = plan.observer if plan.observer and plan.observer.backward else None
 
-    def retreat(w, tick, t, y, gradients, terms):
+    def retreat(w, tick, t, y, gradients, terms, last=False):
         w, ds, imaged = equation.adjoint_step(m, operands, w, list(zip(gradients, terms, strict=True)) if terms else [])
-        w = equation.adjoint_inject(m, operands, w, y)
         gradients = imaged if terms else gradients
+        if not last:
+            y, ds, gradients = form.after(y, ds, gradients)
+        w = equation.adjoint_inject(m, operands, w, y)
         if observer:
             tick = observe.backward(observer, equation, tick, t, m, w, gradients, interval)
         return w, tick, ds, gradients
@@ -93,7 +99,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
         w, tick, gradients, cursors = carry
         read = [keeper.enter(h, cursor, i, size) for h, cursor in zip(kept, cursors, strict=True)]
 
-        def entry(carry, j, steps):
+        def entry(carry, j, steps, last):
             fronts, w, tick, gradients = carry
             t = (i * chunks.size + j) * interval
 
@@ -108,11 +114,18 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
             images = [terms for terms, _ in found]
             if steps.shape[0] < interval:  # the last entry, which stands for fewer steps
                 images = [map_present(lambda g: g * (steps.shape[0] / interval), terms) for terms in images]
-            w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, images)
+            w, tick, first, gradients = retreat(w, tick, t, steps[0], gradients, images, last)
             return ([front for _, front in found], w, tick, gradients), join(first, others)
 
+        def entries(carry, j, steps):
+            outputs = []
+            for k, part in reversed(list(enumerate(each_entry(steps, interval)))):
+                carry, ds = entry(carry, j + k, part, k == 0)
+                outputs.append(ds)
+            return carry, in_order(outputs, reverse=True)
+
         carry = ([front for _, front, _ in read], w, tick, gradients)
-        (_, w, tick, gradients), ds = over_entries(entry, carry, series, size, interval, levels, True)
+        (_, w, tick, gradients), ds = over_entries(entries, carry, series, size, plan, True)
         return (w, tick, gradients, [cursor for *_, cursor in read]), ds
 
     w = equation.adjoint_start(m, operands, cotangent)

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from jaxwave._timeloop import observe
-from jaxwave._timeloop.chunks import Plan, RunInputs, join, map_present, over_entries, over_unstored
+from jaxwave._timeloop.chunks import (
+    Plan,
+    RunInputs,
+    each_entry,
+    in_order,
+    join,
+    map_present,
+    over_entries,
+    over_unstored,
+)
 
 
 def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save: tuple[bool, ...], buffer, first):
@@ -34,8 +43,7 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
         x, terms = equation.step(m, operands, x, s, scatter, keep)
         return x, tick, data, terms
 
-    def entry(carry, j, steps):
-        x, tick, buffer = carry
+    def entry(x, tick, j, steps):
         first_t = t + j * interval
         count = steps.shape[0]  # the steps that the stored one stands for
         scatter = [
@@ -46,17 +54,25 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
             for dm, chunks in stored
         ]
         x, tick, record, terms = advance(x, tick, first_t, steps[0], scatter, wanted)
-        buffer = map_present(
-            lambda chunk, part: storage.keep(chunk, part, first + j, size), buffer, plan.pack(x, terms, save)
-        )
+        kept = plan.pack(x, terms, save)
 
         def unstored(carry, k, s):
             x, tick, data, _ = advance(*carry, first_t + k, s, [], nothing)
             return (x, tick), data
 
         (x, tick), others = over_unstored(unstored, (x, tick), steps[1:], equation.levels, False)
-        return (x, tick, buffer), join(record, others)
+        return x, tick, kept, join(record, others)
+
+    def entries(carry, j, steps):
+        x, tick, buffer = carry
+        found, records = [], []
+        for k, part in enumerate(each_entry(steps, interval)):
+            x, tick, kept, record = entry(x, tick, j + k, part)
+            found.append(kept)
+            records.append(record)
+        buffer = map_present(lambda chunk, *parts: storage.keep_together(chunk, parts, first + j, size), buffer, *found)
+        return (x, tick, buffer), in_order(records)
 
     x, tick = carry
-    (x, tick, buffer), data = over_entries(entry, (x, tick, buffer), series, size, interval, equation.levels, False)
+    (x, tick, buffer), data = over_entries(entries, (x, tick, buffer), series, size, plan, False)
     return (x, tick), buffer, data

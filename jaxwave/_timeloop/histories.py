@@ -122,7 +122,7 @@ class Replaying(Stored):
         return ()
 
     def put(self, saved, i, before, after, chunks):
-        return self._plan.storage.put_state(saved, jnp.asarray(self._schedule.sweep)[i], jax.tree.leaves(before))
+        return self._plan.storage.put_state(saved, jnp.asarray(self._schedule.sweep)[i], self._leaves_of(before))
 
     def start(self, history):
         if self._schedule.keeps_all:
@@ -141,8 +141,14 @@ class Replaying(Stored):
 
     def _front(self, run: RunInputs, i) -> _Front:
         """The states that were kept at place ``i``."""
-        kept = self._plan.storage.get_state(run.state, i, self._leaves, self._direction)
-        return _Front(jax.tree.unflatten(self._structure, kept), [self._front(h.run, i) for h, _ in run.born_sources])
+        return _Front(self._state(run.state, i), [self._front(h.run, i) for h, _ in run.born_sources])
+
+    def _state(self, saved: Any, place) -> Any:
+        kept = self._plan.storage.get_state(saved, place, self._leaves, self._direction)
+        return self._plan.equation.enter(jax.tree.unflatten(self._structure, kept))
+
+    def _leaves_of(self, x: Any) -> list[jax.Array]:
+        return jax.tree.leaves(self._plan.equation.leave(x))
 
     def _replay(self, run: RunInputs, front: _Front, i, size: int, save: tuple[bool, ...]) -> tuple[_Front, Parts]:
         """From the start of chunk ``i`` to its end; and the chunks of the terms to save."""
@@ -171,11 +177,10 @@ class Replaying(Stored):
         return _Front(run.state, [self._slots(h.run) for h, _ in run.born_sources])
 
     def _load(self, slots: _Front, place) -> _Front:
-        kept = self._plan.storage.get_state(slots.x, place, self._leaves, self._direction)
-        return _Front(jax.tree.unflatten(self._structure, kept), [self._load(s, place) for s in slots.others])
+        return _Front(self._state(slots.x, place), [self._load(s, place) for s in slots.others])
 
     def _save(self, slots: _Front, place, front: _Front) -> _Front:
-        kept = self._plan.storage.put_state(slots.x, place, jax.tree.leaves(front.x))
+        kept = self._plan.storage.put_state(slots.x, place, self._leaves_of(front.x))
         return _Front(kept, [self._save(s, place, f) for s, f in zip(slots.others, front.others, strict=True)])
 
     def _advance(self, run: RunInputs, slots: _Front, i) -> tuple[_Front, _Front]:

@@ -24,6 +24,7 @@ from jax import lax
 
 from jaxwave import _jax_internals as jax_internals
 from jaxwave._jax_internals import instantiate_zeros, is_symbol, is_undefined, is_zero
+from jaxwave._numerics import forms
 from jaxwave._timeloop import dispatch, groups
 from jaxwave._timeloop.chunks import AdjointInputs, History, Plan, RecomputedHistory, RunInputs, map_present
 from jaxwave._timeloop.engine import adjoint_loop, run_loop
@@ -121,15 +122,16 @@ def _refuse_history_transpose():
 # ---- the loops as functions of flat operands ----
 
 
-def _run_flat(owner, *leaves, tree, plan, save):
-    return _flat(*run_loop(owner, jax.tree.unflatten(tree, leaves), plan, save))
+def _run_flat(owner, *leaves, tree, plan, form, save):
+    return _flat(*run_loop(owner, jax.tree.unflatten(tree, leaves), plan.in_form(form), save))
 
 
-def _adjoint_flat(owner, *leaves, tree, plan):
-    return _flat(*adjoint_loop(jax.tree.unflatten(tree, leaves), plan))
+def _adjoint_flat(owner, *leaves, tree, plan, form):
+    return _flat(*adjoint_loop(jax.tree.unflatten(tree, leaves), plan.in_form(form)))
 
 
-def _adjoint_born_flat(owner, *leaves, tree, plan):
+def _adjoint_born_flat(owner, *leaves, tree, plan, form):
+    plan = plan.in_form(form)
     inputs, (dm, dy, dx) = jax.tree.unflatten(tree, leaves)
 
     def loop(m, data, state):
@@ -327,8 +329,11 @@ def _run_dce(used, eqn):
 
 
 def _primitive(name, flat, shapes, jvp, transpose, dead_code=None):
+    def program(platform: str):
+        return functools.partial(flat, np.int32(0), form=forms.of_platform(platform))
+
     return jax_internals.primitive(
-        name, shapes, functools.partial(_eager, flat), functools.partial(flat, np.int32(0)), jvp=jvp,
+        name, shapes, functools.partial(_eager, flat), program("gpu"), on_platform={"cpu": program("cpu")}, jvp=jvp,
         transpose=transpose, batch=_batch, dead_code=dead_code,
     )  # fmt: skip
 
@@ -336,7 +341,8 @@ def _primitive(name, flat, shapes, jvp, transpose, dead_code=None):
 def _eager(flat, *leaves, tree, plan, **static):
     inputs = jax.tree.unflatten(tree, leaves)
     tokens = _tokens(inputs) if plan.storage.streams else []
-    out, owner = dispatch.execute(flat, *leaves, tokens=tokens, tree=tree, plan=plan, **static)
+    form = forms.of_platform(jax_internals.platform_of(leaves))
+    out, owner = dispatch.execute(flat, *leaves, tokens=tokens, tree=tree, plan=plan, form=form, **static)
     if static.get("save") and plan.storage.streams:
         for token in out[1 + len(jax.tree.leaves(inputs.state)) :]:
             dispatch.bind_lifetime(token, owner)

@@ -31,6 +31,7 @@ from jax.typing import ArrayLike
 
 from jaxwave._numerics import points
 from jaxwave._numerics.boundary import Memory, PaddedGrid
+from jaxwave._numerics.forms import Form
 
 Model = ArrayLike | None
 """A model's values [*cells] or [shot, *cells]; None in an equation on a grid."""
@@ -215,6 +216,18 @@ class Equation:
         return x
 
     # ---- for the time loop ----
+
+    def in_form(self, form: Form) -> Self:
+        """The equation for loops that are written in another form."""
+        return dataclasses.replace(self, grid=dataclasses.replace(self.grid, form=form))
+
+    def enter(self, x: Any) -> Any:
+        """A state as the loop carries it. Default: as it is."""
+        return x
+
+    def leave(self, x: Any) -> Any:
+        """The inverse."""
+        return x
 
     def step(
         self,

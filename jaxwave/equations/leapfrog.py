@@ -29,7 +29,7 @@ import jax.numpy as jnp
 
 from jaxwave._numerics import closures, multiaxial, points
 from jaxwave._numerics.boundary import Memory
-from jaxwave._numerics.derivative import Derivative, applied, transposed
+from jaxwave._numerics.derivative import Derivative, transposed
 from jaxwave._numerics.multiaxial import MultiAxial
 from jaxwave.equations import scheme_bound, staggered
 from jaxwave.equations.base import Equation, State
@@ -202,7 +202,7 @@ class LeapfrogEquation(Equation):
         d = Derivative(self.grid, axis, bool(at[axis]), self.closures_of(axis, field))
         return multiaxial.damped(d, at)
 
-    # ---- state ----
+    # ---- state: memory variables by stage and derivative ----
 
     def memory(self) -> tuple[tuple[Memory, ...], ...]:
         s, n = layout(self), self.grid.ndim
@@ -210,17 +210,37 @@ class LeapfrogEquation(Equation):
         return tuple(tuple(q for k in keys for q in s.derivatives[k].memory(at[k.term])) for keys in s.stages)
 
     def pack(self, wavefields, memory) -> State:
-        s, held = layout(self), []
+        s, found = layout(self), []
         for keys, group in zip(s.stages, memory, strict=True):
             slabs = iter(group)
-            held += [d.with_row([next(slabs) for _ in d.layers]) for d in s.operators(keys)]
-        return State(tuple(wavefields), tuple(held))
+            found.append(tuple(tuple(next(slabs) for _ in d.layers) for d in s.operators(keys)))
+        return State(tuple(wavefields), tuple(found))
 
     def unpack(self, x: State):
-        s, held = layout(self), self._by_key(x.memory)
-        return x.fields, tuple(
-            tuple(slab for k in keys for slab in s.derivatives[k].without_row(held[k])) for keys in s.stages
-        )
+        return x.fields, tuple(tuple(slab for slabs in stage for slab in slabs) for stage in x.memory)
+
+    def enter(self, x: State) -> State:
+        s, form = layout(self), self.grid.form
+        with_rows = [
+            [d.with_row(slabs) for d, slabs in zip(s.operators(keys), stage, strict=True)]
+            for keys, stage in zip(s.stages, x.memory, strict=True)
+        ]
+        return State(x.fields, tuple(map(form.hold, with_rows)))
+
+    def leave(self, x: State) -> State:
+        return State(x.fields, tuple(self._slabs(number, stage) for number, stage in enumerate(x.memory)))
+
+    def _slabs(self, number: int, held: Any) -> tuple[tuple[jax.Array, ...], ...]:
+        """The memory variables of a stage by derivative, without rows."""
+        s = layout(self)
+        operators = s.operators(s.stages[number])
+        return tuple(d.without_row(x) for d, x in zip(operators, self.grid.form.slabs(held), strict=True))
+
+    def wavefields(self, x: State) -> dict[str, jax.Array]:
+        return dict(zip(layout(self).scheme.fields, x.fields, strict=True))
+
+    def term_shape(self, x: State) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(x.fields[0].shape, x.fields[0].dtype)
 
     def at_rest(self, m, wavefields, missing):
         """Fields of the first stage are half a step earlier: minus what they will be half a step after."""
@@ -232,9 +252,6 @@ class LeapfrogEquation(Equation):
 
     def zero_vacuum(self, m, x: State) -> State:
         return x._replace(fields=self._scaled(m, x.fields, points.where_moved))
-
-    def _by_key(self, memory) -> dict[Key, Any]:
-        return dict(zip((k for keys in layout(self).stages for k in keys), memory, strict=True))
 
     # ---- terms and coefficients ----
 
@@ -266,50 +283,77 @@ class LeapfrogEquation(Equation):
         parts += [fields[f] for f in s.scheme.undifferentiated(g)]
         return _times(term.weight, _sum(parts))
 
-    def _one(self, m) -> jax.Array:
-        """See :func:`points.opaque_one`; of a coefficient that is an array."""
-        return points.opaque_one(next(c for c in m if c.shape[-1] > 1), self.grid.halo)
+    def _one(self, m) -> Any:
+        """See ``Form.one``; of a coefficient that is an array."""
+        return self.grid.form.one(next(c for c in m if c.shape[-1] > 1), self.grid.halo)
 
     # ---- forward, and back in time ----
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
-        s, fields, memory = layout(self), self.wavefields(x), self._by_key(x.memory)
-        stage = staggered.Stage.of(self._one(m), operands, amplitudes, scatter, keep)
+        fields, memory, form = self.wavefields(x), list(x.memory), self.grid.form
+        stage = staggered.Stage.of(form, self._one(m), operands, amplitudes, scatter, keep)
 
-        def total(keys: list[Key], fields):
-            given = [fields[k.field] for k in keys], [memory[k] for k in keys]
-            found, after = applied(s.operators(keys), *given, operands.profiles, stage.one)
-            memory.update(zip(keys, after, strict=True))
-            return found
+        def remember(number: int, fields):
+            memory[number] = self._remembered(number, fields, memory[number], operands.profiles, stage.one)
+            return memory[number]
 
-        terms = self._advance(stage, m, fields, total)
-        return State(tuple(fields.values()), tuple(memory.values())), terms
+        terms = self._advance(stage, m, fields, remember, self._total)
+        return State(tuple(fields.values()), tuple(memory)), terms
 
-    def _advance(self, stage: staggered.Stage, m, fields: dict[str, jax.Array], total) -> tuple[jax.Array | None, ...]:
+    def _remembered(self, number: int, fields, held, profiles, one):
+        """The memory variables of a stage after the step."""
+        s, form = layout(self), self.grid.form
+        keys = s.stages[number]
+        found = zip(keys, s.operators(keys), form.slabs(held), strict=True)
+        return form.hold([d.remember(fields[k.field], slabs, profiles, one) for k, d, slabs in found])
+
+    def _total(self, number: int, g: str, fields, held) -> jax.Array:
+        """The sum of the derivatives in a term of a stage, given its memory variables after the step."""
+        s = layout(self)
+        keys = s.stages[number]
+        found = zip(keys, s.operators(keys), self.grid.form.slabs(held), strict=True)
+        return _sum(d.value(fields[k.field], slabs) for k, d, slabs in found if k.term == g)
+
+    def _advance(
+        self, stage: staggered.Stage, m, fields: dict[str, jax.Array], remember, total
+    ) -> tuple[jax.Array | None, ...]:
         """Makes all updates of a step in ``fields``, or takes them back, the last stage first. Returns the terms kept.
 
-        ``total(keys, fields)`` is the sum of the derivatives in a term.
+        ``remember(number, fields)`` is what ``total(number, term, fields, memory)``, the sum of the derivatives in a
+        term of a stage, is given of the layers.
         """
         s, kept = layout(self), {}
         order = range(len(s.scheme.stages))
         for number in reversed(order) if stage.back else order:
-            found = {}
-            for g in s.scheme.of_stage(number):
-                keep, term = stage.keep[s.terms[g]], s.scheme.terms[g]
-                if term.of:
-                    found[g] = _times(term.weight, _sum(found[part] for part in term.of))
-                    found[g] = found[g] / stage.one if keep else found[g]
-                else:
-                    keys = s.of_term(g)
-                    parts = [total(keys, fields)] if keys else []
-                    parts += [fields[f] for f in s.scheme.undifferentiated(g)]
-                    found[g] = _times(term.weight, _sum(parts))
-                    # An array of its own if several updates would compute it again.
-                    found[g] = stage.alone(found[g]) if keep or (keys and s.scheme.users(g) > 1) else found[g]
-                kept |= {g: found[g]} if keep else {}
-            fields |= {f: self._updated(stage, m, f, update, fields[f], found)
-                       for f, update in s.scheme.stages[number].items()}  # fmt: skip
+            evaluate = functools.partial(self._terms, stage, number, total)
+            given = {f: fields[f] for f in s.scheme.read_in(number)}, remember(number, fields)
+            found = evaluate(*given)
+            names = [g for g in found if stage.keep[s.terms[g]]]
+            if names:
+                stored = stage.form.stored(found, evaluate, *given)
+                kept |= {g: stored[g] for g in names}
+            fields |= stage.form.written(
+                {f: self._updated(stage, m, f, update, fields[f], found)
+                 for f, update in s.scheme.stages[number].items()}
+            )  # fmt: skip
         return tuple(kept.get(g) for g in s.terms)
+
+    def _terms(self, stage: staggered.Stage, number: int, total, fields, held) -> dict[str, jax.Array]:
+        """The terms of a stage."""
+        s, found = layout(self), {}
+        for g in s.scheme.of_stage(number):
+            keep, term = stage.keep[s.terms[g]], s.scheme.terms[g]
+            if term.of:
+                found[g] = _times(term.weight, _sum(found[part] for part in term.of))
+                found[g] = stage.form.alone(found[g], stage.one) if keep else found[g]
+            else:
+                keys = s.of_term(g)
+                parts = [total(number, g, fields, held)] if keys else []
+                parts += [fields[f] for f in s.scheme.undifferentiated(g)]
+                found[g] = _times(term.weight, _sum(parts))
+                # An array of its own if several updates would compute it again.
+                found[g] = stage.alone(found[g]) if keep or (keys and s.scheme.users(g) > 1) else found[g]
+        return found
 
     def _updated(self, stage, m, field: str, update, x: jax.Array, terms: Mapping[str, jax.Array]) -> jax.Array:
         """A field after its update, with what perturbations of its coefficients scatter and what sources inject."""
@@ -329,7 +373,9 @@ class LeapfrogEquation(Equation):
         return layout(self).scheme.reversible
 
     def ring(self, x: State) -> list[jax.Array]:
-        s, held = layout(self), self._by_key(x.memory)
+        s, form, held = layout(self), self.grid.form, {}
+        for keys, stage in zip(s.stages, x.memory, strict=True):
+            held |= dict(zip(keys, form.slabs(stage), strict=True))
         return [part for g in s.own for part in s.sum_of(g).ring([held[k] for k in s.of_term(g)])]
 
     def time_levels(self, x: State) -> list[jax.Array]:
@@ -337,21 +383,20 @@ class LeapfrogEquation(Equation):
 
     def time_reversed_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
         s, fields = layout(self), dict(zip(layout(self).scheme.fields, levels, strict=True))
-        stage = staggered.Stage.of(self._one(m), operands, amplitudes, scatter, keep, back=True)
+        stage = staggered.Stage.of(self.grid.form, self._one(m), operands, amplitudes, scatter, keep, back=True)
         sums = {g: s.sum_of(g) for g in s.own}
         rings = dict(zip(sums, staggered.rings(list(sums.values()), ring), strict=True))
 
-        def total(keys: list[Key], fields):
-            g = keys[0].term
-            return sums[g].given([fields[k.field] for k in keys], rings[g], stage.one)
+        def total(number: int, g: str, fields, rings) -> jax.Array:
+            return sums[g].given([fields[k.field] for k in s.of_term(g)], rings[g], stage.one)
 
-        terms = self._advance(stage, m, fields, total)
+        terms = self._advance(stage, m, fields, lambda number, fields: rings, total)
         return list(fields.values()), terms
 
     # ---- adjoint ----
 
     def adjoint_step(self, m, operands, w, images):
-        s, one, fields, memory = layout(self), self._one(m), self.wavefields(w), self._by_key(w.memory)
+        s, form, one, fields, memory = layout(self), self.grid.form, self._one(m), self.wavefields(w), list(w.memory)
         gradients, recorded = [total for total, _ in images], {}
         for number in reversed(range(len(s.scheme.stages))):
             gradients = [self._imaged(total, terms, fields, number)
@@ -360,10 +405,13 @@ class LeapfrogEquation(Equation):
             if number == 0:
                 into = {kind: s.scheme.sources[kind].fields for kind in operands.sources}
                 found = [_sum(recorded[kind, f] for f in into[kind]) for kind in into]
-                one, ds = points.order_after(one, points.join(found, w.fields[0]), gradients)
+                one, ds = form.order_after(one, points.join(found, w.fields[0]), gradients)
             e = {g: self._cotangent(m, fields, g, number, one) for g in s.scheme.of_stage(number) if s.scheme.own(g)}
-            self._retreat(m, operands, fields, memory, e, s.stages[number], one)
-        return State(tuple(fields.values()), tuple(memory.values())), ds, gradients
+            held = zip(s.stages[number], s.operators(s.stages[number]), form.slabs(memory[number]), strict=True)
+            slabs = [d.remember_back(e[k.term], x, operands.profiles, one) for k, d, x in held]
+            memory[number] = form.hold(slabs)
+            self._retreat(m, fields, e, dict(zip(s.stages[number], form.slabs(memory[number]), strict=True)), one)
+        return State(tuple(fields.values()), tuple(memory)), ds, gradients
 
     def _cotangent(self, m, fields, g: str, number: int, one: jax.Array) -> jax.Array:
         """The cotangent of a term, from those of the fields that it updates, by itself or in a sum."""
@@ -378,24 +426,22 @@ class LeapfrogEquation(Equation):
                         unscaled.setdefault((c, weight), []).append(fields[field])
         products = [_times(weight, self._value(m, c) * _sum(x)) for (c, weight), x in unscaled.items()]
         total = _sum([*products, *found])
-        return total / one if products or len(found) > 1 else total
+        return self.grid.form.alone(total, one) if products or len(found) > 1 else total
 
-    def _retreat(self, m, operands, fields, memory, e: Mapping[str, jax.Array], keys: tuple[Key, ...], one) -> None:
-        """Adds to the cotangents of fields what the terms of a stage read, in place."""
+    def _retreat(self, m, fields, e: Mapping[str, jax.Array], slabs: Mapping[Key, Any], one) -> None:
+        """Adds to the cotangents of fields what the terms of a stage read, in place, given the memory by derivative."""
         s, after = layout(self), {}
         for field in s.scheme.fields:
             for weight in dict.fromkeys(t.weight for t in s.scheme.terms.values()):
-                mine = [k for k in keys if k.field == field and s.scheme.terms[k.term].weight == weight]
+                mine = [k for k in slabs if k.field == field and s.scheme.terms[k.term].weight == weight]
                 if mine:
-                    given = [e[k.term] for k in mine], [memory[k] for k in mine]
-                    g, held = transposed(s.operators(mine), *given, operands.profiles, one)
-                    memory.update(zip(mine, held, strict=True))
+                    g = transposed(s.operators(mine), [e[k.term] for k in mine], [slabs[k] for k in mine], one)
                     after[field] = self._moved(m, field, after.get(field, fields[field]), -weight, g)
             for g in e:
                 if field in s.scheme.undifferentiated(g):
                     x = after.get(field, fields[field])
                     after[field] = self._moved(m, field, x, s.scheme.terms[g].weight, e[g])
-        fields |= after
+        fields |= self.grid.form.written(after)
 
     def _moved(self, m, field: str, x: jax.Array, weight: float, g: jax.Array) -> jax.Array:
         """A cotangent, scaled if it is, after weight g is added to it."""
@@ -438,20 +484,23 @@ class LeapfrogEquation(Equation):
         return tuple(x if c is None else by(x, self._value(m, c)) for c, x in found)
 
     def adjoint_start(self, m, operands, cotangent):
-        held = self._converted("adjoint_memory", operands, cotangent.memory, lambda x, weight: _times(1 / weight, x))
+        found = self._converted("adjoint_memory", operands, cotangent.memory, lambda x, weight: _times(1 / weight, x))
+        held = tuple(map(self.grid.form.hold, found))
         return State(self._scaled(m, cotangent.fields, lambda x, c: c * x), held)
 
     def adjoint_finish(self, m, operands, w):
-        held = self._converted("cotangent_memory", operands, w.memory, lambda x, weight: _times(weight, x))
-        return State(self._scaled(m, w.fields, points.divide), held)
+        memory = map(self.grid.form.slabs, w.memory)
+        found = self._converted("cotangent_memory", operands, memory, lambda x, weight: _times(weight, x))
+        return State(self._scaled(m, w.fields, points.divide), found)
 
     def _converted(self, method: str, operands, memory, weighted):
         """Cotangents of memory variables from the adjoint's, or the other way; the adjoint's are without weights."""
         s = layout(self)
         return tuple(
-            tuple(weighted(x, s.scheme.terms[k.term].weight)
-                  for x in getattr(s.derivatives[k], method)(held, operands.profiles))
-            for k, held in self._by_key(memory).items()
+            tuple(tuple(weighted(x, s.scheme.terms[k.term].weight)
+                        for x in getattr(s.derivatives[k], method)(slabs, operands.profiles))
+                  for k, slabs in zip(keys, stage, strict=True))
+            for keys, stage in zip(s.stages, memory, strict=True)
         )  # fmt: skip
 
     # ---- gradient ----
@@ -493,7 +542,7 @@ class LeapfrogEquation(Equation):
 
         def add(f: str, cells, values) -> None:
             values = self._at(lambda x, c: c * x, m, f, values, cells)
-            fields[f] = points.add(fields[f], cells, values)
+            fields[f] = self.grid.form.add(fields[f], cells, values)
 
         for kind, values in points.split(data, operands.receivers).items():
             cells, term = operands.receivers[kind], layout(self).scheme.receivers[kind]

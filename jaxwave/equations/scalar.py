@@ -28,7 +28,7 @@ How the updates are written decides their speed tenfold in XLA on a CPU:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,21 +40,19 @@ from jaxwave.equations.base import Equation, Model, model
 
 
 class ScalarState(NamedTuple):
-    """u[t], u[t-1] on the padded grid, and per layer psi over its extent and zeta over its reach; shots lead."""
+    """u[t], u[t-1] on the padded grid, and psi of each layer over its extent, zeta over its reach; shots lead."""
 
     u: jax.Array
     u_previous: jax.Array
-    psi: tuple[jax.Array, ...]
-    zeta: tuple[jax.Array, ...]
+    memory: Any
 
 
 class ScalarAdjoint(NamedTuple):
-    """c lambda at two times, and per layer Z = a times the cotangent of zeta, P = -a times that of psi (extents)."""
+    """c lambda at two times, and Z = a times the cotangent of zeta and P = -a times that of psi of each layer."""
 
     mu: jax.Array
     mu_next: jax.Array
-    z: tuple[jax.Array, ...]
-    p: tuple[jax.Array, ...]
+    memory: Any
 
 
 class Scalar(Equation):
@@ -101,10 +99,39 @@ class Scalar(Equation):
         return tuple(tuple(Memory(s.axis, s.cells, cells(s), centred) for s in layers) for cells in (_extent, _reach))
 
     def pack(self, wavefields, memory) -> ScalarState:
-        return ScalarState(*wavefields, *memory)
+        return ScalarState(*wavefields, tuple(map(tuple, memory)))
 
     def unpack(self, x: ScalarState):
-        return (x.u, x.u_previous), (x.psi, x.zeta)
+        return (x.u, x.u_previous), x.memory
+
+    def enter(self, x: ScalarState) -> ScalarState:
+        first, second = x.memory
+        return x._replace(memory=self._hold(first, lambda _: second))
+
+    def leave(self, x: ScalarState) -> ScalarState:
+        return x._replace(memory=tuple(map(tuple, self._slabs(x.memory))))
+
+    def _hold(self, first, second):
+        """Memory variables of two kinds as a loop holds them; ``second(first)`` are those that are made of the first.
+
+        One vector for both evaluates the first again in the second. In 3-D that is dear, and there are two vectors.
+        """
+        form = self.grid.form
+        if self.grid.ndim < 3:
+            return (form.hold([first, second(first)]),)
+        held = form.hold([first])
+        (first,) = form.slabs(held)
+        return form.written((held, form.hold([second(first)])))
+
+    def _slabs(self, memory):
+        """The inverse."""
+        return [slabs for held in memory for slabs in self.grid.form.slabs(held)]
+
+    def wavefields(self, x: ScalarState) -> dict[str, jax.Array]:
+        return {"wavefield_0": x.u, "wavefield_m1": x.u_previous}
+
+    def term_shape(self, x: ScalarState) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(x.u.shape, x.u.dtype)
 
     def at_rest(self, m, wavefields, missing):
         """u[-1] = u[0] + c/2 laplacian(u[0]), as of any u that is even in time; the layers remember nothing yet."""
@@ -173,29 +200,44 @@ class Scalar(Equation):
     # ---- forward ----
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
-        (c,) = m
-        one, profiles, layers = points.opaque_one(c, self.grid.halo), operands.profiles, self.grid.layers
-        u, u_previous, psi, zeta = x
-        psi = tuple(
-            (p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.cells), s, s.cells, s.extent)) / one
-            for p, q, s in zip(profiles, psi, layers, strict=True)
-        )
-        d_psi = [self._d(q, s, s.reach, s.extent.start) for q, s in zip(psi, layers, strict=True)]
-        zeta = tuple(
-            (p["b_reach"] * z + p["a_reach"] * (self._d2(u, s, s.reach) + dq)) / one
-            for p, z, dq, s in zip(profiles, zeta, d_psi, layers, strict=True)
-        )
-        g = self._laplacian(u)
-        for z, dq, s in zip(zeta, d_psi, layers, strict=True):
-            g = g + self._pad(z + dq, s, s.reach, self._everywhere(s))
-        if keep[0]:
-            g = g / one
-        u_next = 2 * u - u_previous + c * g
-        for (dc,), (stored,) in scatter:
-            u_next = u_next + dc * stored
+        (c,), form = m, self.grid.form
+        one, u = form.one(c, self.grid.halo), x.u
+        memory = self._remembered(u, x.memory, operands.profiles, one)
+        g = self._term(u, memory)
+        g = form.alone(g, one) if keep[0] else g
+        stored = form.stored(g, self._term, u, memory) if keep[0] else None
+        u_next = 2 * u - x.u_previous + c * g
+        for (dc,), (of_history,) in scatter:
+            u_next = u_next + dc * of_history
         for cells in operands.sources.values():
-            u_next = points.add(u_next, cells, amplitudes)
-        return ScalarState(u_next, u, psi, zeta), (g if keep[0] else None,)
+            u_next = form.add(u_next, cells, amplitudes)
+        return ScalarState(form.written(u_next), u, memory), (stored,)
+
+    def _remembered(self, u: jax.Array, memory, profiles, one):
+        """psi and zeta after the step."""
+        form, layers = self.grid.form, self.grid.layers
+        psi, zeta = self._slabs(memory)
+        psi = [
+            form.alone(p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.cells), s, s.cells, s.extent), one)
+            for p, q, s in zip(profiles, psi, layers, strict=True)
+        ]
+        return self._hold(
+            psi,
+            lambda psi: [
+                form.alone(p["b_reach"] * z + p["a_reach"] * (self._d2(u, s, s.reach) + self._d_psi(q, s)), one)
+                for p, q, z, s in zip(profiles, psi, zeta, layers, strict=True)
+            ],
+        )
+
+    def _term(self, u: jax.Array, memory) -> jax.Array:
+        """G, given psi and zeta after the step."""
+        g = self._laplacian(u)
+        for q, z, s in zip(*self._slabs(memory), self.grid.layers, strict=True):
+            g = g + self._pad(z + self._d_psi(q, s), s, s.reach, self._everywhere(s))
+        return g
+
+    def _d_psi(self, psi: jax.Array, layer: Layer) -> jax.Array:
+        return self._d(psi, layer, layer.reach, layer.extent.start)
 
     def record(self, operands, x):
         return points.join([points.get(x.u, cells) for cells in operands.receivers.values()], x.u)
@@ -204,9 +246,8 @@ class Scalar(Equation):
 
     def ring(self, x: ScalarState) -> list[jax.Array]:
         """zeta + D psi of every layer, each cell once."""
-        added = [
-            z + self._d(q, s, s.reach, s.extent.start) for z, q, s in zip(x.zeta, x.psi, self.grid.layers, strict=True)
-        ]
+        psi, zeta = self._slabs(x.memory)
+        added = [z + self._d_psi(q, s) for z, q, s in zip(zeta, psi, self.grid.layers, strict=True)]
         return ring.gather(self.grid, self._reached, added)
 
     @property
@@ -217,49 +258,61 @@ class Scalar(Equation):
         """From u[t+1] and u[t] to u[t] and u[t-1], and G[t], given what the layers add to it."""
         (c,) = m
         u_next, u = levels
-        g = self._laplacian(u) / points.opaque_one(c, self.grid.halo)
+        form = self.grid.form
+        g = form.alone(self._laplacian(u), form.one(c, self.grid.halo))
         g = ring.add(g, layers, ring.boxes(self.grid, self._reached))
         u_previous = 2 * u - u_next + c * g
         for (dc,), (stored,) in scatter:
             u_previous = u_previous + dc * stored
         for cells in operands.sources.values():
-            u_previous = points.add(u_previous, cells, amplitudes)
+            u_previous = form.add(u_previous, cells, amplitudes)
         return [u, u_previous], (g if keep[0] else None,)
 
     # ---- adjoint ----
 
     def adjoint_step(self, m, operands, w, images):
-        (c,) = m
+        (c,), form, mu = m, self.grid.form, w.mu
         ds = self._adjoint_record(m, operands, w)
-        gradients = [(total + w.mu * g,) for (total,), (g,) in images]
-        one, ds = points.order_after(points.opaque_one(c, self.grid.halo), ds, gradients)
-        profiles, layers = operands.profiles, self.grid.layers
-        mu, mu_next, z, p = w
-        z = tuple(
-            (q["b_extent"] * y + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size)) / one
-            for q, y, s in zip(profiles, z, layers, strict=True)
-        )
-        p = tuple(
-            (
-                q["b_extent"] * y
-                + self._pad(
-                    q["a_layer"] * (self._d(mu, s, s.cells) + self._d(zs, s, s.cells, s.extent.start)),
-                    s, s.cells, s.extent,
-                )
+        gradients = [(total + mu * g,) for (total,), (g,) in images]
+        one, ds = form.order_after(form.one(c, self.grid.halo), ds, gradients)
+        memory = self._remembered_back(mu, w.memory, operands.profiles, one)
+        before = 2 * mu - w.mu_next + c * self._adjoint_term(mu, memory)
+        return ScalarAdjoint(form.written(before), mu, memory), ds, gradients
+
+    def _remembered_back(self, mu: jax.Array, memory, profiles, one):
+        """Z and P after the step."""
+        form, layers = self.grid.form, self.grid.layers
+        z, p = self._slabs(memory)
+
+        def derivative(z: jax.Array, s: Layer) -> jax.Array:
+            return self._d(mu, s, s.cells) + self._d(z, s, s.cells, s.extent.start)
+
+        z = [
+            form.alone(
+                q["b_extent"] * x + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size), one
             )
-            / one
-            for q, y, zs, s in zip(profiles, p, z, layers, strict=True)
-        )  # fmt: skip
+            for q, x, s in zip(profiles, z, layers, strict=True)
+        ]
+        return self._hold(
+            z,
+            lambda z: [
+                form.alone(q["b_extent"] * y + self._pad(q["a_layer"] * derivative(x, s), s, s.cells, s.extent), one)
+                for q, x, y, s in zip(profiles, z, p, layers, strict=True)
+            ],
+        )
+
+    def _adjoint_term(self, mu: jax.Array, memory) -> jax.Array:
+        """What c multiplies, given Z and P after the step."""
         g = self._laplacian(mu)
-        for zs, ps, s in zip(z, p, layers, strict=True):
-            inner = self._d2(zs, s, s.reach, s.extent.start) + self._d(ps, s, s.reach, s.extent.start)
+        for z, p, s in zip(*self._slabs(memory), self.grid.layers, strict=True):
+            inner = self._d2(z, s, s.reach, s.extent.start) + self._d(p, s, s.reach, s.extent.start)
             g = g + self._pad(inner, s, s.reach, self._everywhere(s))
-        return ScalarAdjoint(2 * mu - mu_next + c * g, mu, z, p), ds, gradients
+        return g
 
     def adjoint_inject(self, m, operands, w, data):
         mu = w.mu
         for cells in operands.receivers.values():
-            mu = points.add(mu, cells, points.at(m[0], cells) * data)
+            mu = self.grid.form.add(mu, cells, points.at(m[0], cells) * data)
         return w._replace(mu=mu)
 
     def _adjoint_record(self, m, operands, w):
@@ -268,23 +321,22 @@ class Scalar(Equation):
 
     def adjoint_start(self, m, operands, cotangent):
         (c,) = m
-        u, u_previous, psi, zeta = cotangent
         z, p = [], []
-        for q, cot_psi, cot_zeta, s in zip(operands.profiles, psi, zeta, self.grid.layers, strict=True):
+        for q, cot_psi, cot_zeta, s in zip(operands.profiles, *cotangent.memory, self.grid.layers, strict=True):
             ratio = points.divide(q["a_extent"], q["b_extent"])
             z.append(ratio * self._pad(cot_zeta, s, s.reach, s.extent))
             p.append(-ratio * cot_psi)
-        return ScalarAdjoint(c * u, -c * u_previous, tuple(z), tuple(p))
+        return ScalarAdjoint(c * cotangent.u, -c * cotangent.u_previous, self._hold(z, lambda _: p))
 
     def adjoint_finish(self, m, operands, w):
         (c,) = m
         psi, zeta = [], []
-        for q, z, p, s in zip(operands.profiles, w.z, w.p, self.grid.layers, strict=True):
+        for q, z, p, s in zip(operands.profiles, *self._slabs(w.memory), self.grid.layers, strict=True):
             ratio = points.divide(q["b_extent"], q["a_extent"])
             full = ratio * z
             zeta.append(stencils.cells(full, s.axis + 1, s.reach.start - s.extent.start, s.reach.size))
             psi.append(-ratio * p)
-        return ScalarState(points.divide(w.mu, c), -points.divide(w.mu_next, c), tuple(psi), tuple(zeta))
+        return ScalarState(points.divide(w.mu, c), -points.divide(w.mu_next, c), (tuple(psi), tuple(zeta)))
 
     # ---- gradient ----
 

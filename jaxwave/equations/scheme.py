@@ -112,6 +112,10 @@ class Scheme:
         used |= {part for g in used for part in self.terms[g].of}
         return tuple(sorted((g for g in self.terms if g in used), key=lambda g: not self.own(g)))
 
+    def read_in(self, number: int) -> tuple[str, ...]:
+        """The fields that the terms of a stage are made of."""
+        return tuple(dict.fromkeys(field for g in self.of_stage(number) for _, field in self.terms[g].parts))
+
     def users(self, term: str) -> int:
         """How often the updates read a term, by itself or in a sum."""
         return sum(g == term or term in self.terms[g].of for _, _, g in self.updates)
@@ -135,10 +139,7 @@ class Scheme:
     @property
     def reversible(self) -> bool:
         """Whether a step can be taken back: no stage reads what it updates."""
-        return all(
-            not {field for g in self.of_stage(k) for _, field in self.terms[g].parts} & set(stage)
-            for k, stage in enumerate(self.stages)
-        )
+        return all(not set(self.read_in(k)) & set(stage) for k, stage in enumerate(self.stages))
 
 
 def _check(scheme: Scheme) -> None:

@@ -14,19 +14,22 @@ import numpy as np
 from jaxwave._numerics import points, ring
 from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave._numerics.derivative import Derivative
+from jaxwave._numerics.forms import Form
 
 
 class Stage(NamedTuple):
     """What the updates of a step have in common. A step back subtracts what the step added.
 
     Attributes:
-        one: See :func:`points.opaque_one`.
+        form: How it is written.
+        one: See ``Form.one``.
         scatter, keep: As for ``Equation.step``.
         cells, amplitudes: Where to inject, and what [shot, source], by kind.
         back: Whether the step is taken back.
     """
 
-    one: jax.Array
+    form: Form
+    one: Any
     scatter: Sequence[tuple[Any, Any]]
     keep: Sequence[Any]
     cells: Mapping[str, points.Cells]
@@ -34,24 +37,24 @@ class Stage(NamedTuple):
     back: bool = False
 
     @classmethod
-    def of(cls, one, operands, amplitudes, scatter, keep, back: bool = False) -> Stage:
+    def of(cls, form, one, operands, amplitudes, scatter, keep, back: bool = False) -> Stage:
         """The stage of a step with these arguments."""
         sources = operands.sources
-        return cls(one, scatter, keep, sources, points.split(amplitudes, sources), back)
+        return cls(form, one, scatter, keep, sources, points.split(amplitudes, sources), back)
 
     def add(self, field, x):
         return field - x if self.back else field + x
 
     def alone(self, g):
         """g as an array of its own, which it is already in a step back."""
-        return g if self.back else g / self.one
+        return g if self.back else self.form.alone(g, self.one)
 
     def inject(self, field, kind: str):
         """field with the sources of this kind, if there are any."""
         if kind not in self.amplitudes:
             return field
         s = self.amplitudes[kind]
-        return points.add(field, self.cells[kind], -s if self.back else s)
+        return self.form.add(field, self.cells[kind], -s if self.back else s)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Sum:
     def given(self, fields, parts, one) -> jax.Array:
         """The sum on the padded grid, given its ring."""
         plain = [d.plain(x) for d, x in zip(self.derivatives, fields, strict=True)]
-        return ring.add(sum(plain[1:], plain[0]) / one, parts, self.boxes)
+        return ring.add(self.derivatives[0].grid.form.alone(sum(plain[1:], plain[0]), one), parts, self.boxes)
 
 
 def rings(sums: Sequence[Sum], parts: Sequence[jax.Array]) -> list[list[jax.Array]]:

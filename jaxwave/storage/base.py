@@ -180,6 +180,15 @@ class Storage(abc.ABC):
         """Entry ``j`` into a chunk of ``size``."""
         return put_entry(buffer, leaves, j)
 
+    def keep_together(self, buffer: Leaves, entries: Sequence[Leaves], j, size: int) -> Leaves:
+        """Several entries, from number ``j`` on, into a chunk of ``size``: at once unless ``keep`` is one's own."""
+        if len(entries) > 1 and type(self).keep is Storage.keep:
+            together = [jnp.stack(leaves) for leaves in zip(*entries, strict=True)]
+            return [lax.dynamic_update_slice_in_dim(c, new, j, 0) for c, new in zip(buffer, together, strict=True)]
+        for k, leaves in enumerate(entries):
+            buffer = self.keep(buffer, leaves, j + k, size)
+        return buffer
+
     def entry(self, chunk: Leaves, j, size: int) -> Leaves:
         """Entry ``j`` of a chunk of ``size``."""
         return get_entry(chunk, j)
