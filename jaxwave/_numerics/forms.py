@@ -41,10 +41,12 @@ class Form:
     Attributes:
         rows: Whether slabs of the last axis are laid out in whole rows too (see ``Derivative.rows``).
         entries: Entries that one turn of a loop takes.
+        small: Values of a wavefield up to which a kernel less counts for more than memory that is read once more.
     """
 
     rows: bool = False
     entries: int = 1
+    small: int = 0
 
     def one(self, c: jax.Array, halo: int) -> Any:
         """What :meth:`alone` and the functions of :mod:`points` divide by."""
@@ -120,6 +122,7 @@ class GpuForm(Form):
     """The form for a GPU."""
 
     entries: int = 2
+    small: int = 2**23
     few: int = 4
     """Points of a shot up to which values are added by comparing cell numbers, within the kernel that updates x."""
 

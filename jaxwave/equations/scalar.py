@@ -28,6 +28,7 @@ How the updates are written decides their speed tenfold in XLA on a CPU:
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -114,10 +115,11 @@ class Scalar(Equation):
     def _hold(self, first, second):
         """Memory variables of two kinds as a loop holds them; ``second(first)`` are those that are made of the first.
 
-        One vector for both evaluates the first again in the second. In 3-D that is dear, and there are two vectors.
+        One vector for both evaluates the first again in the second, which saves a kernel. Where a wavefield is large,
+        time goes with what is read, and there are two vectors.
         """
-        form = self.grid.form
-        if self.grid.ndim < 3:
+        form, cells = self.grid.form, math.prod(self.grid.padded)
+        if self.grid.ndim < 3 and (not first or first[0].shape[0] * cells <= form.small):
             return (form.hold([first, second(first)]),)
         held = form.hold([first])
         (first,) = form.slabs(held)
