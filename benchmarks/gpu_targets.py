@@ -14,6 +14,7 @@ import os
 import shutil
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 PACKAGES = ("jax-cuda13-plugin", "jax-cuda13-pjrt")
 
 
@@ -76,8 +77,9 @@ TARGETS = {
 
 
 def environment() -> dict[str, str]:
-    """The variables of a process that compiles for a GPU; they must be set before it imports JAX."""
+    """The variables of a process that compiles this clone's loops for a GPU; JAX reads them when it is imported."""
     own = {"JAX_PLATFORMS": "cpu,cuda", "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    own["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     assembler = _assembler()
     if assembler and not shutil.which("ptxas"):
         own["PATH"] = os.pathsep.join([str(assembler.parent), os.environ.get("PATH", "")])
