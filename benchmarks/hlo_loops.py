@@ -20,6 +20,7 @@ FREE = {
     "parameter", "tuple", "get-tuple-element", "constant", "bitcast", "after-all", "optimization-barrier",
     "partition-id", "replica-id",
 }  # fmt: skip
+_REPLACEMENT = {"dynamic-update-slice": 1, "scatter": 2}  # the operand that replaces part of the first one
 HOST = "S(5)"  # the memory space of the host, in a layout
 
 
@@ -175,11 +176,12 @@ def _traffic(program: Program, computation: str, x: Instruction) -> tuple[int, i
             return _operands_whole(program, computation, x), x.bytes
         body = _alone(program, computation, x)
     updates = _updates_in_place(body)
-    regions, read = needed(body, updates), 0
-    for y in body:
-        if y.opcode == "parameter":
-            read += regions[y.name].count(y.dims) * y.item
-    written = sum(updates.get(y.name, y.bytes) for y in {y.name: y for y in results(body)}.values())
+    regions = needed(body, {y.name for chain in updates.values() for y in chain})
+    read = sum(regions[y.name].count(y.dims) * y.item for y in body if y.opcode == "parameter")
+    written = 0
+    for y in {y.name: y for y in results(body)}.values():  # a result may stand in a tuple twice
+        made_of = updates.get(y.name)
+        written += sum(_replacement(body, update).bytes for update in made_of) if made_of else y.bytes
     return read, written
 
 
@@ -197,16 +199,25 @@ def _alone(program: Program, computation: str, x: Instruction) -> list[Instructi
     return [*parameters, dataclasses.replace(x, opcode=opcode, is_root=True)]
 
 
-def _updates_in_place(body: list[Instruction]) -> dict[str, int]:
-    """Updates of an array that the kernel is given, which XLA makes where it lies; and the bytes that they replace."""
+def _updates_in_place(body: list[Instruction]) -> dict[str, list[Instruction]]:
+    """By the name of a result: the updates that make it of an array that the kernel is given, where that array lies."""
     by_name, found = {y.name: y for y in body}, {}
-    for y in body:
-        if y.opcode not in ("dynamic-update-slice", "scatter"):
-            continue
-        array = by_name[y.operands[0]]
-        while array.opcode == "bitcast":
-            array = by_name[array.operands[0]]
-        if array.opcode == "parameter" or array.name in found:
-            by = by_name[y.operands[1 if y.opcode == "dynamic-update-slice" else 2]]
-            found[y.name] = by.bytes + found.get(array.name, 0)
+
+    def origin(y: Instruction) -> Instruction:
+        while y.opcode == "bitcast":
+            y = by_name[y.operands[0]]
+        return y
+
+    for result in results(body):
+        chain, y = [], origin(result)
+        while y.opcode in _REPLACEMENT:
+            chain.append(y)
+            y = origin(by_name[y.operands[0]])
+        if chain and y.opcode == "parameter":
+            found[result.name] = chain
     return found
+
+
+def _replacement(body: list[Instruction], update: Instruction) -> Instruction:
+    """What an update puts into its array."""
+    return next(y for y in body if y.name == update.operands[_REPLACEMENT[update.opcode]])

@@ -1,9 +1,12 @@
 """The time loops as XLA compiles them for GPUs that are not there: what a time step launches, moves and copies.
 
-XLA decides what to fuse by a model of the target and of the size, so both are those of real problems; the steps are few.
-Bounds are of JAX 0.10.2; where they are passed, ``python benchmarks/gpu_compiled.py`` shows all numbers.
+XLA decides what to fuse by a model of the target and of the size, so both are those of real problems, if with few steps.
+The bounds are of JAX 0.10.2; where they are passed, ``python benchmarks/gpu_compiled.py`` shows all numbers.
 """
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,3 +69,63 @@ def passed(row, bounds):
         for quantity, most in bound._asdict().items():
             if loops[role][quantity] > most:
                 yield f"{'; '.join(gpu_compiled.key(row))}: {role}: {loops[role][quantity]:.3g} {quantity}, not {most}"
+
+
+# ---- what needs no compiler ----
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Rows as the worker prints them, of made-up loops: the T4 copies where the others do not."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import gpu_targets
+    import worker_gpu_compiled
+    from cases import COMPILED
+    from hlo_loops import Kernel, Loop
+
+    case = COMPILED["2d-300x8"]
+    cells = case.cells * case.n_shots
+
+    def row(program, target):
+        kernels = [
+            Kernel("step", "fusion", cells, 3 * 4 * cells, 4 * cells, False),
+            Kernel("counter", "fusion", 1, 4, 4, False),
+            Kernel("slab", "copy", cells // 10, 4 * cells // 10, 4 * cells // 10, True),
+        ]
+        kernels += [Kernel("field", "copy", cells, 4 * cells, 4 * cells, True)] * (target == "t4")
+        made_up = [Loop("jit(f)/while", 30, 1, 0, 0, tuple(kernels), ())]
+        facts = {"case": case.name, "label": case.label, "program": program, "target": target, "jax": "0"}
+        if program == "gradient, host RAM":
+            return {**facts, "refused": "is refused"}
+        described = worker_gpu_compiled.described(made_up, case, program, gpu_targets.TARGETS[target])
+        return {**facts, "wavefield_bytes": 4 * cells, "device_bytes": 10**7, "host_bytes": 0, "loops": list(described)}
+
+    programs = ("forward", "gradient", "gradient, reverse", "gradient, host RAM")
+    return [row(program, target) for target in gpu_targets.TARGETS for program in programs]
+
+
+def test_a_loop_of_two_steps_counts_half_of_what_an_iteration_does(rows):
+    loop = rows[0]["loops"][0]
+    assert (rows[0]["target"], loop["role"], loop["steps_per_iteration"]) == ("t4", "run", 2)
+    assert (loop["kernels"], loop["scalar_kernels"]) == (1.5, 0.5)
+    assert (loop["wavefield_copies"], loop["copies"]) == (0.5, 1)
+    assert loop["wavefields"] == pytest.approx((4 + 2 + 0.2) / 2, rel=1e-4)  # and the counter's bytes
+    assert loop["seconds"] == pytest.approx(loop["wavefields"] * 2880000 / 320e9, rel=1e-3)
+
+
+def test_tables_come_from_the_json(rows, tmp_path):
+    import gpu_compiled
+
+    whole = gpu_compiled.markdown(rows)
+    assert whole.count("| case |") == 3 and "Not compiled: gradient, host RAM, which is refused." in whole
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    script = BENCHMARKS.parent / "docs" / "figures" / "gpu_compiled.py"
+    subprocess.run([sys.executable, script, tmp_path / "rows.json", "--out", tmp_path / "table.md"], check=True)
+    text = (tmp_path / "table.md").read_text()
+    first, second = text.split("Other storage policies, H100:")
+    assert (
+        "| 2-D, 300 x 300, 8 shots | run | 1.5 / 1 / 1 | 3.1 / 2.1 / 2.1 | 4.2 | 0.5 + 0.5 / 0 + 0.5 / 0 + 0.5 |"
+        in first
+    )
+    assert "| 2-D, 300 x 300, 8 shots | reverse | saving run | 1 | 2.1 | 0 + 0.5 |" in second
+    assert second.rstrip().endswith("Not compiled: gradient, host RAM, which is refused.")

@@ -49,7 +49,9 @@ def test_volume_of_overlapping_boxes_is_that_of_a_mask():
     for ndim in (1, 2, 3):
         for number in (1, 2, 9):
             starts = rng.integers(0, 12, (number, ndim))
-            boxes = [tuple((int(a), int(a + n)) for a, n in zip(s, rng.integers(1, 9, ndim), strict=True)) for s in starts]
+            boxes = [
+                tuple((int(a), int(a + n)) for a, n in zip(s, rng.integers(1, 9, ndim), strict=True)) for s in starts
+            ]
             mask = np.zeros((20,) * ndim, bool)
             for box in boxes:
                 mask[tuple(slice(*side) for side in box)] = True
@@ -91,7 +93,9 @@ def test_of_a_concatenation_each_part_is_read_as_far_as_it_is_needed():
 
 @pytest.mark.parametrize(("entries", "read"), [(2, 2), (20, 8)])
 def test_entries_of_a_history_are_read_one_by_one_and_at_most_all(entries, read):
-    slices = [f"%d{k} = f32[1,6]{{1,0}} dynamic-slice(%p0, %p1, %p1), dynamic_slice_sizes={{1,6}}" for k in range(entries)]
+    slices = [
+        f"%d{k} = f32[1,6]{{1,0}} dynamic-slice(%p0, %p1, %p1), dynamic_slice_sizes={{1,6}}" for k in range(entries)
+    ]
     sums = [f"%s{k} = f32[1,6]{{1,0}} add(%{'s' if k else 'd'}{max(k - 1, 0)}, %d{k})" for k in range(entries)]
     body = "\n".join([*slices, *sums, f"ROOT %r = f32[6]{{0}} bitcast(%s{entries - 1})"])
     assert kernel(body, "f32[8,6]{1,0}", "s32[]", result="f32[6]{0}").read == 4 * 6 * read + 4
@@ -104,6 +108,25 @@ def test_an_update_of_a_history_is_made_in_place():
     """
     found = kernel(body, "f32[8,6]{1,0}", "f32[6]{0}", "s32[]", result="f32[8,6]{1,0}")
     assert (found.read, found.written) == (4 * 6 + 4, 4 * 6)
+
+
+def test_several_updates_of_one_array_are_made_in_place():
+    body = """
+        %u = f32[8,6]{1,0} dynamic-update-slice(%p0, %p1, %p2, %p2)
+        %t = f32[8,6]{1,0} dynamic-update-slice(%u, %p1, %p2, %p2)
+        ROOT %r = f32[1,8,6]{2,1,0} bitcast(%t)
+    """
+    found = kernel(body, "f32[8,6]{1,0}", "f32[2,6]{1,0}", "s32[]", result="f32[1,8,6]{2,1,0}")
+    assert (found.read, found.written) == (4 * 2 * 6 + 4, 2 * 4 * 2 * 6)
+
+
+def test_an_update_that_is_no_result_reads_its_array():
+    body = """
+        %u = f32[8,6]{1,0} dynamic-update-slice(%p0, %p1, %p2, %p2)
+        ROOT %r = f32[8,6]{1,0} negate(%u)
+    """
+    found = kernel(body, "f32[8,6]{1,0}", "f32[2,6]{1,0}", "s32[]", result="f32[8,6]{1,0}")
+    assert (found.read, found.written) == (4 * (8 * 6 + 2 * 6) + 4, 4 * 8 * 6)
 
 
 def test_an_update_of_what_the_kernel_computes_is_a_pass_over_all_of_it():
@@ -258,6 +281,19 @@ def test_loops_within_loops_are_counted_by_themselves():
     assert [k.name for k in adjoint.kernels] == ["m", "k", "next"]
 
 
+def test_loops_are_told_apart_by_what_surrounds_them():
+    import hlo_loops
+    import worker_gpu_compiled
+
+    found = hlo_loops.loops(SEGMENTS)
+    backward = ["segments of the adjoint", "run again", "adjoint"]
+    assert worker_gpu_compiled.roles(found, "gradient, recompute") == backward
+    forward = hlo_loops.loops(SEGMENTS.replace("transpose(jvp())", "jvp()"))
+    assert worker_gpu_compiled.roles(forward, "gradient, recompute") == ["segments of the run", "run", "run"]
+    assert worker_gpu_compiled.roles(found[2:], "gradient") == ["adjoint"]
+    assert worker_gpu_compiled.roles(forward[2:], "gradient") == ["saving run"]
+
+
 @pytest.mark.parametrize(
     ("late", "early", "during"), [(False, False, 2), (True, False, 1), (False, True, 1), (True, True, 0)]
 )
@@ -266,7 +302,9 @@ def test_a_transfer_is_placed_among_the_kernels(late, early, during):
     import hlo_loops
 
     lines = SEGMENTS.splitlines()
-    at = {name: next(k for k, line in enumerate(lines) if f"%{name} = " in line) for name in ("start", "m", "k", "done")}
+    at = {
+        name: next(k for k, line in enumerate(lines) if f"%{name} = " in line) for name in ("start", "m", "k", "done")
+    }
     order = [*(["m", "start"] if late else ["start", "m"]), *(["done", "k"] if early else ["k", "done"])]
     moved = [lines[at[name]] for name in order]
     text = "\n".join([*lines[: at["start"]], *moved, *lines[at["done"] + 1 :]])

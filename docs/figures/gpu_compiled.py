@@ -1,6 +1,6 @@
 """Writes docs/gpu_compiled_table.md from the JSON of benchmarks/gpu_compiled.py.
 
-    python docs/figures/gpu_compiled.py benchmarks/results/gpu-compiled.json
+python docs/figures/gpu_compiled.py benchmarks/results/gpu-compiled.json
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ def main() -> None:
 def markdown(rows: list[Row]) -> str:
     """The two tables, with what they are of."""
     versions = sorted({row["jax"] for row in rows})
-    first = f"JAX {', '.join(versions)}. Numbers of several GPUs in the order {', '.join(short(name) for name in TARGETS)}."
+    first = (
+        f"JAX {', '.join(versions)}. Numbers of several GPUs in the order {', '.join(short(name) for name in TARGETS)}."
+    )
     second = f"Other storage policies, {short(list(TARGETS)[-1])}:"
     refused = sorted({f"Not compiled: {row['program']}, which {row['refused']}." for row in rows if "refused" in row})
     return "\n\n".join([first, targets_table(rows), second, policies_table(rows), *refused]) + "\n"
@@ -71,7 +73,7 @@ def loops_by_target(rows: list[Row]) -> Iterator[tuple[str, str, list[tuple[Row,
         yield case, role, loops
 
 
-def joined(loops: list[tuple[Row, Row]], say) -> str:
+def joined(loops: list[tuple[Row, Row]], say: Callable[[Row], str]) -> str:
     """What there is to say of the loop on each target; once if it is always the same."""
     said = [say(loop) for _, loop in loops]
     return said[0] if len(set(said)) == 1 else " / ".join(said)
