@@ -1,6 +1,6 @@
 """The time loops as XLA compiles them for GPUs that are not there: what a time step launches, moves and copies.
 
-XLA decides what to fuse by a model of the target and of the size, so both are those of real problems, if with few steps.
+XLA decides what to fuse by a model of the target and of the size, so both are those of real problems, with few steps.
 The bounds are of JAX 0.10.2; where they are passed, ``python benchmarks/gpu_compiled.py`` shows all numbers.
 """
 
