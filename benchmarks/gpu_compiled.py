@@ -81,7 +81,7 @@ def markdown(rows: Iterable[Row]) -> str:
     rows = in_order(rows)
     parts = []
     for name, target in TARGETS.items():
-        of_target = [row for row in rows if row["target"] == name]
+        of_target = [row for row in rows if row["target"] == name and "loops" in row]
         if of_target:
             parts.append(f"**{target.label}**, {target.bandwidth / 1e9:.0f} GB/s\n\n{_table(of_target)}")
     return "\n\n".join([*parts, *_notes(rows)]) + "\n"
@@ -90,7 +90,7 @@ def markdown(rows: Iterable[Row]) -> str:
 def _table(rows: Iterable[Row]) -> str:
     lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---|" + "---:|" * (len(COLUMNS) - 3)]
     for row in rows:
-        for loop in row.get("loops", ()):
+        for loop in row["loops"]:
             lines.append(f"| {' | '.join(_cells(row, loop))} |")
     return "\n".join(lines)
 

@@ -34,8 +34,65 @@ class Bound(NamedTuple):
 
 
 # By case, program and target; what is compiled for the first takes 20 s.
-FAST: dict[tuple[str, str, str], dict[str, Bound]] = {}
-SLOW: dict[tuple[str, str, str], dict[str, Bound]] = {}
+FAST: dict[tuple[str, str, str], dict[str, Bound]] = {
+    ("2d-300x8", "forward", "h100"): {
+        "run": Bound(4, 5.9),
+    },
+    ("2d-300x8", "gradient", "h100"): {
+        "saving run": Bound(5.5, 10.0, 0.5, 0.5),
+        "adjoint": Bound(5.5, 8.4, 0, 2),
+    },
+    ("3d-256", "gradient", "h100"): {
+        "saving run": Bound(8, 14.2, 0.5, 0.5),
+        "adjoint": Bound(10, 14.5, 0.5, 0.5),
+    },
+    ("elastic-2d-300x4", "gradient", "h100"): {
+        "saving run": Bound(27, 44.6, 2, 2),
+        "adjoint": Bound(26, 48.2),
+    },
+}
+SLOW: dict[tuple[str, str, str], dict[str, Bound]] = {
+    ("2d-2000x8", "gradient", "h100"): {
+        "saving run": Bound(8, 7.7, 0.5, 0.5),
+        "adjoint": Bound(5, 6.6),
+    },
+    ("3d-256", "forward", "h100"): {
+        "run": Bound(6.5, 9.8),
+    },
+    ("acoustic-2d-300x4", "gradient", "h100"): {
+        "saving run": Bound(15, 25.1, 1, 1),
+        "adjoint": Bound(15, 26.2, 1, 1),
+    },
+    ("acoustic-3d-120", "gradient", "h100"): {
+        "saving run": Bound(13, 43.1, 1, 1),
+        "adjoint": Bound(14, 44.9, 1, 1),
+    },
+    ("elastic-3d-100", "gradient", "h100"): {
+        "saving run": Bound(34, 132.4, 3, 3),
+        "adjoint": Bound(36, 137.1),
+    },
+    ("2d-300x8", "gradient, int8", "h100"): {
+        "saving run": Bound(7.5, 11.3, 0.5, 0.5),
+        "adjoint": Bound(6, 8.9, 0.5, 2.5),
+    },
+    ("2d-300x8", "gradient, recompute", "h100"): {
+        "run": Bound(4.5, 6.9, 0.5, 0.5),
+        "run again": Bound(4.5, 9.0),
+        "adjoint": Bound(6.5, 9.5, 0.5, 2.5),
+    },
+    ("2d-300x8", "gradient", "t4"): {
+        "saving run": Bound(6, 10.3, 0.5, 0.5),
+        "adjoint": Bound(6.5, 9.4),
+    },
+    ("3d-256", "gradient", "t4"): {
+        "saving run": Bound(8, 14.7, 0.5, 0.5),
+        "adjoint": Bound(10, 14.5, 0.5, 0.5),
+    },
+    ("elastic-2d-300x4", "gradient", "t4"): {
+        "saving run": Bound(27, 45.5, 2, 2),
+        "adjoint": Bound(29, 51.2),
+    },
+}
 
 
 @pytest.mark.parametrize("bounds", [FAST, pytest.param(SLOW, marks=pytest.mark.slow)], ids=["few", "many"])
