@@ -170,6 +170,21 @@ def test_a_loop_of_two_steps_counts_half_of_what_an_iteration_does(rows):
     assert loop["seconds"] == pytest.approx(loop["wavefields"] * 2880000 / 320e9, rel=1e-3)
 
 
+def test_a_bound_that_is_passed_is_named(rows):
+    assert list(passed(rows[0], {"run": Bound(1.5, 3.2, 0.5, 1)})) == []
+    found = list(passed(rows[0], {"run": Bound(1, 3, 0, 0)}))
+    assert found == [
+        f"2d-300x8; forward; t4: run: {what}"
+        for what in ("1.5 kernels, not 1", "3.1 wavefields, not 3", "0.5 wavefield_copies, not 0", "1 copies, not 0")
+    ]
+    rows[0]["loops"][0] |= {"remat_kernels": 0.5, "transfers": [
+        {"name": "fetch", "with_host": True, "starts_first": True, "ends_last": False},
+    ]}  # fmt: skip
+    again, short = passed(rows[0], {"run": Bound(9, 9, 9, 9)})
+    assert again.endswith("computes again what the device has room to keep")
+    assert short.endswith("fetch does not last as long as the kernels")
+
+
 def test_tables_come_from_the_json(rows, tmp_path):
     import gpu_compiled
 
