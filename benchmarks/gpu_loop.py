@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import collections
 import json
-import re
 import statistics
 import tempfile
 import time
@@ -13,15 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hlo_loops
 import jax
 import jax.numpy as jnp
 from cases import CASES, Case
+from least_traffic import least_bytes
 from measure import TASKS
 from worker_jaxwave import program
 
 ROUNDS = 5
-# Instructions that start nothing on the device.
-FREE = {"parameter", "tuple", "get-tuple-element", "constant", "bitcast", "after-all", "optimization-barrier"}
 
 
 def main() -> None:
@@ -48,7 +47,7 @@ def profile(case: Case, task: str, bandwidth: float) -> dict[str, Any]:
 
     call()
     per_step = statistics.median(seconds(call) for _ in range(ROUNDS)) / case.nt
-    least = least_bytes(case, task)
+    least = least_bytes_of(case, task)
     return {
         "s_per_step": per_step,
         "least_bytes_per_step": least,
@@ -73,15 +72,10 @@ def copy_bandwidth(size: int) -> float:
     return 2 * size / min(seconds(lambda: negate(x).block_until_ready()) for _ in range(10))
 
 
-def least_bytes(case: Case, task: str) -> float:
-    """Bytes that a time step must move, if every array passes once and the layers cost nothing.
-
-    Forward: two time levels and the coefficient (which the shots share) are read, one time level is written. A gradient
-    does that twice, writes and reads the stored term, and reads and writes the sum over time.
-    """
-    wavefield = 4 * case.cells * case.n_shots
-    step = 3 * wavefield + 4 * case.cells
-    return step if task == "forward" else 2 * step + 4 * wavefield
+def least_bytes_of(case: Case, task: str) -> float:
+    """Bytes that a time step must move, if every array passes once and the layers cost nothing."""
+    kinds = ("run",) if task == "forward" else ("saving run", "adjoint")
+    return sum(least_bytes(case, kind, layers=False) for kind in kinds)
 
 
 # ---- what runs in a step ----
@@ -94,41 +88,15 @@ def loops(text: str, nt: int) -> list[dict[str, Any]]:
         text: The optimised HLO.
         nt: Time steps; how many of them an iteration makes follows from the number of iterations.
     """
-    bodies, found = _computations(text), []
-    for line in text.splitlines():
-        iterations = re.search(r'known_trip_count\D*?"n":"(\d+)"', line)
-        if " while(" not in line or not iterations:
-            continue
-        steps = nt / int(iterations[1])
-        counted = collections.Counter(_launched(bodies, re.search(r"body=%?([\w.\-]+)", line)[1]))
+    found = []
+    for loop in hlo_loops.loops(text):
+        steps = nt / (loop.iterations * loop.repeats)
+        launched = [x.opcode for x in loop.kernels] + [x.opcode for x in loop.transfers]
         found.append({
-            "iterations": int(iterations[1]), "steps_per_iteration": steps, "instructions": dict(counted),
-            "kernels_per_step": counted.total() / steps,
+            "iterations": loop.iterations, "steps_per_iteration": steps,
+            "instructions": dict(collections.Counter(launched)), "kernels_per_step": len(launched) / steps,
         })  # fmt: skip
     return found
-
-
-def _computations(text: str) -> dict[str, list[str]]:
-    """The lines of each computation, by its name."""
-    found: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for line in text.splitlines():
-        start = re.match(r"(?:ENTRY )?%?([\w.\-]+) \(.*\{$", line)
-        if start:
-            lines = found.setdefault(start[1], [])
-        elif " = " in line:
-            lines.append(line)
-    return found
-
-
-def _launched(bodies: dict[str, list[str]], name: str) -> Iterator[str]:
-    """Opcodes of what a computation and those it calls launch."""
-    for line in bodies[name]:
-        opcode = re.search(r"(?<=[\s)])([a-z][a-z\d\-]*)\(", line.split(" = ", 1)[1])[1]
-        if opcode == "call":  # parallel fusions of a CPU, command buffers of a GPU
-            yield from _launched(bodies, re.search(r"to_apply=%?([\w.\-]+)", line)[1])
-        elif opcode not in FREE and not opcode.endswith("-done"):
-            yield opcode
 
 
 def traced(call: Callable[[], Any], nt: int) -> dict[str, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from cases import CASES, DT, FAST, FREQUENCY, SPACING, Case, build
 import jaxwave
 from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave.equations.registry import EQUATIONS
+from jaxwave.storage.base import Storage
 from jaxwave.storage.codecs import as_codec, stored_bytes
 
 MODES, CODECS = ("device", "cpu", "disk"), ("none", "int8", "bf16", "f16")
@@ -42,7 +44,20 @@ def main() -> None:
 def program(
     case: Case, task: str, dtype: str = "float32", storage: str = "device", compression: str = "none", path: str = "."
 ) -> tuple[Any, tuple[dict[str, jax.Array], jax.Array]]:
-    """A jitted function that returns the record and, for the task "gradient", those of the models; and its inputs.
+    """What :func:`function` makes, jitted as a user is told to, and its inputs."""
+    task_function, inputs = function(case, task, dtype, storage, compression, path)
+    return jax.jit(task_function, compiler_options=jaxwave.compiler_options() or None), inputs
+
+
+def function(
+    case: Case,
+    task: str,
+    dtype: str = "float32",
+    storage: str | Storage = "device",
+    compression: str = "none",
+    path: str = ".",
+) -> tuple[Callable[..., Any], tuple[dict[str, jax.Array], jax.Array]]:
+    """A function that returns the record and, for the task "gradient", the gradients of the models; and its inputs.
 
     Args:
         case: The problem.
@@ -72,9 +87,8 @@ def program(
         (_, data), found = jax.value_and_grad(misfit, has_aux=True)(models, amplitudes)
         return data, *(found[name] for name in case.models)
 
-    function = {"forward": record, "gradient": gradient}[task]
     inputs = (jax.tree.map(jnp.asarray, problem.models), jnp.asarray(problem.amplitudes))
-    return jax.jit(function, compiler_options=jaxwave.compiler_options() or None), inputs
+    return {"forward": record, "gradient": gradient}[task], inputs
 
 
 def bytes_stored(case: Case, dtype: str = "float32", compression: str = "none") -> int:
