@@ -30,7 +30,7 @@ from jax import lax
 
 from jaxwave._numerics import points
 
-Slabs = Sequence[Sequence[jax.Array]]
+Groups = Sequence[Sequence[jax.Array]]
 """Arrays in groups."""
 
 
@@ -70,13 +70,13 @@ class Form:
         """
         return y, read, gradients
 
-    def hold(self, slabs: Slabs) -> Any:
-        """Memory variables as the state of a loop holds them."""
-        return tuple(map(tuple, slabs))
+    def hold(self, groups: Groups) -> tuple[Any, ...]:
+        """Memory variables as the state of a loop holds them; what several calls give may be joined."""
+        return tuple(map(tuple, groups))
 
-    def slabs(self, held: Any) -> Slabs:
-        """The inverse of :meth:`hold`."""
-        return held
+    def groups(self, held: Sequence[Any]) -> Groups:
+        """The inverse of :meth:`hold`. States outside the loops are in groups already."""
+        return [group for part in held for group in (part.groups if isinstance(part, Vector) else [part])]
 
     def written(self, arrays: Any) -> Any:
         """Arrays that the next stage starts from, and that nobody evaluates again."""
@@ -105,7 +105,7 @@ class Vector:
     shapes: tuple[tuple[tuple[int, ...], ...], ...]
 
     @classmethod
-    def of(cls, groups: Slabs) -> Vector:
+    def of(cls, groups: Groups) -> Vector:
         flat = [x.reshape(-1) for group in groups for x in group]
         return cls(jnp.concatenate(flat), tuple(tuple(x.shape for x in group) for group in groups))
 
@@ -145,11 +145,8 @@ class GpuForm(Form):
             y = y * (1 + 0 * lax.stop_gradient(read[(0,) * read.ndim]))
         return y, read, gradients
 
-    def hold(self, slabs):
-        return lax.optimization_barrier(Vector.of(slabs)) if any(slabs) else ((),) * len(slabs)
-
-    def slabs(self, held):
-        return held.groups if isinstance(held, Vector) else held
+    def hold(self, groups):
+        return (lax.optimization_barrier(Vector.of(groups)),) if any(groups) else super().hold(groups)
 
     def written(self, arrays):
         return lax.optimization_barrier(arrays)

@@ -234,7 +234,7 @@ class LeapfrogEquation(Equation):
         """The memory variables of a stage by derivative, without rows."""
         s = layout(self)
         operators = s.operators(s.stages[number])
-        return tuple(d.without_row(x) for d, x in zip(operators, self.grid.form.slabs(held), strict=True))
+        return tuple(d.without_row(x) for d, x in zip(operators, self.grid.form.groups(held), strict=True))
 
     def wavefields(self, x: State) -> dict[str, jax.Array]:
         return dict(zip(layout(self).scheme.fields, x.fields, strict=True))
@@ -304,14 +304,14 @@ class LeapfrogEquation(Equation):
         """The memory variables of a stage after the step."""
         s, form = layout(self), self.grid.form
         keys = s.stages[number]
-        found = zip(keys, s.operators(keys), form.slabs(held), strict=True)
+        found = zip(keys, s.operators(keys), form.groups(held), strict=True)
         return form.hold([d.remember(fields[k.field], slabs, profiles, one) for k, d, slabs in found])
 
     def _total(self, number: int, g: str, fields, held) -> jax.Array:
         """The sum of the derivatives in a term of a stage, given its memory variables after the step."""
         s = layout(self)
         keys = s.stages[number]
-        found = zip(keys, s.operators(keys), self.grid.form.slabs(held), strict=True)
+        found = zip(keys, s.operators(keys), self.grid.form.groups(held), strict=True)
         return _sum(d.value(fields[k.field], slabs) for k, d, slabs in found if k.term == g)
 
     def _advance(
@@ -375,7 +375,7 @@ class LeapfrogEquation(Equation):
     def ring(self, x: State) -> list[jax.Array]:
         s, form, held = layout(self), self.grid.form, {}
         for keys, stage in zip(s.stages, x.memory, strict=True):
-            held |= dict(zip(keys, form.slabs(stage), strict=True))
+            held |= dict(zip(keys, form.groups(stage), strict=True))
         return [part for g in s.own for part in s.sum_of(g).ring([held[k] for k in s.of_term(g)])]
 
     def time_levels(self, x: State) -> list[jax.Array]:
@@ -407,10 +407,10 @@ class LeapfrogEquation(Equation):
                 found = [_sum(recorded[kind, f] for f in into[kind]) for kind in into]
                 one, ds = form.order_after(one, points.join(found, w.fields[0]), gradients)
             e = {g: self._cotangent(m, fields, g, number, one) for g in s.scheme.of_stage(number) if s.scheme.own(g)}
-            held = zip(s.stages[number], s.operators(s.stages[number]), form.slabs(memory[number]), strict=True)
+            held = zip(s.stages[number], s.operators(s.stages[number]), form.groups(memory[number]), strict=True)
             slabs = [d.remember_back(e[k.term], x, operands.profiles, one) for k, d, x in held]
             memory[number] = form.hold(slabs)
-            self._retreat(m, fields, e, dict(zip(s.stages[number], form.slabs(memory[number]), strict=True)), one)
+            self._retreat(m, fields, e, dict(zip(s.stages[number], form.groups(memory[number]), strict=True)), one)
         return State(tuple(fields.values()), tuple(memory)), ds, gradients
 
     def _cotangent(self, m, fields, g: str, number: int, one: jax.Array) -> jax.Array:
@@ -489,7 +489,7 @@ class LeapfrogEquation(Equation):
         return State(self._scaled(m, cotangent.fields, lambda x, c: c * x), held)
 
     def adjoint_finish(self, m, operands, w):
-        memory = map(self.grid.form.slabs, w.memory)
+        memory = map(self.grid.form.groups, w.memory)
         found = self._converted("cotangent_memory", operands, memory, lambda x, weight: _times(weight, x))
         return State(self._scaled(m, w.fields, points.divide), found)
 

@@ -110,7 +110,7 @@ class Scalar(Equation):
         return x._replace(memory=self._hold(first, lambda _: second))
 
     def leave(self, x: ScalarState) -> ScalarState:
-        return x._replace(memory=tuple(map(tuple, self._slabs(x.memory))))
+        return x._replace(memory=tuple(map(tuple, self.grid.form.groups(x.memory))))
 
     def _hold(self, first, second):
         """Memory variables of two kinds as a loop holds them; ``second(first)`` are those that are made of the first.
@@ -120,14 +120,10 @@ class Scalar(Equation):
         """
         form, cells = self.grid.form, math.prod(self.grid.padded)
         if self.grid.ndim < 3 and (not first or first[0].shape[0] * cells <= form.small):
-            return (form.hold([first, second(first)]),)
+            return form.hold([first, second(first)])
         held = form.hold([first])
-        (first,) = form.slabs(held)
-        return form.written((held, form.hold([second(first)])))
-
-    def _slabs(self, memory):
-        """The inverse."""
-        return [slabs for held in memory for slabs in self.grid.form.slabs(held)]
+        (first,) = form.groups(held)
+        return form.written(held + form.hold([second(first)]))
 
     def wavefields(self, x: ScalarState) -> dict[str, jax.Array]:
         return {"wavefield_0": x.u, "wavefield_m1": x.u_previous}
@@ -218,7 +214,7 @@ class Scalar(Equation):
     def _remembered(self, u: jax.Array, memory, profiles, one):
         """psi and zeta after the step."""
         form, layers = self.grid.form, self.grid.layers
-        psi, zeta = self._slabs(memory)
+        psi, zeta = self.grid.form.groups(memory)
         psi = [
             form.alone(p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.cells), s, s.cells, s.extent), one)
             for p, q, s in zip(profiles, psi, layers, strict=True)
@@ -234,7 +230,7 @@ class Scalar(Equation):
     def _term(self, u: jax.Array, memory) -> jax.Array:
         """G, given psi and zeta after the step."""
         g = self._laplacian(u)
-        for q, z, s in zip(*self._slabs(memory), self.grid.layers, strict=True):
+        for q, z, s in zip(*self.grid.form.groups(memory), self.grid.layers, strict=True):
             g = g + self._pad(z + self._d_psi(q, s), s, s.reach, self._everywhere(s))
         return g
 
@@ -248,7 +244,7 @@ class Scalar(Equation):
 
     def ring(self, x: ScalarState) -> list[jax.Array]:
         """zeta + D psi of every layer, each cell once."""
-        psi, zeta = self._slabs(x.memory)
+        psi, zeta = self.grid.form.groups(x.memory)
         added = [z + self._d_psi(q, s) for z, q, s in zip(zeta, psi, self.grid.layers, strict=True)]
         return ring.gather(self.grid, self._reached, added)
 
@@ -284,7 +280,7 @@ class Scalar(Equation):
     def _remembered_back(self, mu: jax.Array, memory, profiles, one):
         """Z and P after the step."""
         form, layers = self.grid.form, self.grid.layers
-        z, p = self._slabs(memory)
+        z, p = self.grid.form.groups(memory)
 
         def derivative(z: jax.Array, s: Layer) -> jax.Array:
             return self._d(mu, s, s.cells) + self._d(z, s, s.cells, s.extent.start)
@@ -306,7 +302,7 @@ class Scalar(Equation):
     def _adjoint_term(self, mu: jax.Array, memory) -> jax.Array:
         """What c multiplies, given Z and P after the step."""
         g = self._laplacian(mu)
-        for z, p, s in zip(*self._slabs(memory), self.grid.layers, strict=True):
+        for z, p, s in zip(*self.grid.form.groups(memory), self.grid.layers, strict=True):
             inner = self._d2(z, s, s.reach, s.extent.start) + self._d(p, s, s.reach, s.extent.start)
             g = g + self._pad(inner, s, s.reach, self._everywhere(s))
         return g
@@ -333,7 +329,7 @@ class Scalar(Equation):
     def adjoint_finish(self, m, operands, w):
         (c,) = m
         psi, zeta = [], []
-        for q, z, p, s in zip(operands.profiles, *self._slabs(w.memory), self.grid.layers, strict=True):
+        for q, z, p, s in zip(operands.profiles, *self.grid.form.groups(w.memory), self.grid.layers, strict=True):
             ratio = points.divide(q["b_extent"], q["a_extent"])
             full = ratio * z
             zeta.append(stencils.cells(full, s.axis + 1, s.reach.start - s.extent.start, s.reach.size))

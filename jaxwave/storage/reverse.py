@@ -73,7 +73,8 @@ class Reverse(Storage):
 
     def kept_of(self, equation, x):
         """The ring, and the wavefields that steps are taken back from."""
-        return tuple(base.specs(jax.eval_shape(f, x)) for f in (equation.ring, equation.time_levels))
+        fields = jax.eval_shape(lambda x: (equation.ring(equation.enter(x)), equation.time_levels(x)), x)
+        return tuple(map(base.specs, fields))
 
     def chunk_size(self, n_entries, spec, state):
         return even_chunks(n_entries, self.segment)
