@@ -6,6 +6,7 @@ own derivatives do (:mod:`jaxwave._timeloop.rules`).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
@@ -80,6 +81,7 @@ def born(equation: Equation, perturbation: Equation, grid: Grid, dt: float, **ar
         raise TypeError(
             f"`perturbation` must be a {type(equation).__name__}, as `equation` is; got {type(perturbation).__name__}"
         )
+    validate.arguments("born", arguments, inspect.signature(simulate).parameters)
     names = {name: f"perturbation.{name}" for name in equation.models}
     arguments["max_vel"] = known_max_vel(Call(equation, grid, dt, **arguments))
 

@@ -99,7 +99,8 @@ def run(problem: Problem) -> Result:
     """Runs a checked call."""
     setup, info = problem.setup, problem.info
     inputs, weights = run_inputs(setup, problem.arrays, info.max_vel, info.pml_freq)
-    data, x = propagate(inputs, problem.plan)
+    with problem.names.in_storage():
+        data, x = propagate(inputs, problem.plan)
     records, wavefields, memory, is_finite = unpad_outputs(setup, inputs.operands.receivers, weights, data, x)
     records |= {kind: hicks.receiver(records[kind]) for kind, hicks in problem.between.items()}
     if validate.surely_false(is_finite):

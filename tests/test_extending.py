@@ -364,10 +364,10 @@ MULTIAXIAL = jaxwave.Grid(5.0, boundary=jaxwave.Boundary(mpml_fraction=0.1))
         (
             dict(equation=Damped(np.full(17, 1e3)), receivers=[[[3]]], grid=MULTIAXIAL),
             ValueError,
-            "`mpml_fraction`=0.1 is",
+            "`grid.boundary.mpml_fraction`=0.1 is",
         ),
         (dict(wavefields={"q": np.ones((1, 17))}), ValueError, "no wavefield `q`"),
-        (dict(storage="tape"), ValueError, "storage_mode='tape' is unknown"),
+        (dict(storage="tape"), ValueError, "storage='tape' is unknown"),
         (dict(state=3), TypeError, "`state` must be the state of an earlier result"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from jaxwave._setup import validate
 from jaxwave._setup.call import Call
 from jaxwave._setup.embedding import pad_inputs
 from jaxwave._setup.problem import Problem, known_max_vel, make_problem
-from jaxwave._simulation import run
+from jaxwave._simulation import run, simulate
 from jaxwave._timeloop.dispatch import compiler_options
 from jaxwave.equations.base import Equation
 from jaxwave.storage.auto import Auto
@@ -136,10 +137,11 @@ def plan(
         >>> report.chosen.device <= 2**20
         True
     """
-    storage_mode = arguments.pop("storage", storage_mode)  # its name in simulate
-    if not isinstance(storage_mode, Auto):
-        raise TypeError(f"`storage_mode` of a plan must be a jaxwave.storage.Auto; got {storage_mode!r}")
-    call = _call(models_spacing_and_dt, propagator, {**arguments, "storage_mode": storage_mode})
+    name = "storage" if "storage" in arguments else "storage_mode"
+    auto = arguments.pop("storage", storage_mode)
+    if not isinstance(auto, Auto):
+        raise TypeError(f"`{name}` of a plan must be a jaxwave.storage.Auto; got {auto!r}")
+    call = _call(models_spacing_and_dt, propagator, {**arguments, name: auto})
     seen: list[Any] = []
     shapes = {name: x for name, x in call.models.items() if isinstance(x, jax.ShapeDtypeStruct)}
 
@@ -155,5 +157,7 @@ def _call(positional: tuple[Any, ...], propagator: str, arguments: Mapping[str, 
     """The call that the arguments of a propagator, or of :func:`jaxwave.simulate`, describe."""
     if positional and isinstance(positional[0], Equation):
         names = {"storage_mode": "storage"}
-        return Call(*positional, **{names.get(name, name): x for name, x in arguments.items()})
+        arguments = {names.get(name, name): x for name, x in arguments.items()}
+        validate.arguments("simulate", arguments, inspect.signature(simulate).parameters)
+        return Call(*positional, **arguments)
     return call_of(propagator, *positional, **arguments)

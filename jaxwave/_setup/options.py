@@ -19,6 +19,7 @@ from jaxwave._notices import NoEffectWarning, warn
 from jaxwave._results import State
 from jaxwave._setup import validate
 from jaxwave._setup.call import Boundary, Call, Callbacks, Grid, Places
+from jaxwave._setup.names import PROPAGATORS
 from jaxwave._timeloop.observe import CallbackState
 from jaxwave.equations.base import Equation
 from jaxwave.storage.auto import Auto
@@ -223,9 +224,7 @@ def to_call(name: str, options: type, equation: Equation, grid_spacing: Any, dt:
         ValueError: If a source or receiver is given twice, or a storage object with a codec beside it.
     """
     known = defaults(options)
-    for argument in given:
-        if argument not in known:
-            raise TypeError(f"{name}() got an unexpected keyword argument {argument!r}")
+    validate.arguments(name, given, known)
     a = {**known, **given}
     _tell_without_effect(a)
     boundary = Boundary(a["boundary"], a["pml_width"], a["pml_freq"], a.get("mpml_fraction", 0.0))
@@ -245,6 +244,7 @@ def to_call(name: str, options: type, equation: Equation, grid_spacing: Any, dt:
         a["model_gradient_sampling_interval"],
         _storage(a["storage_mode"], a["storage_path"], a["storage_compression"]),
         Callbacks(a["forward_callback"], a["backward_callback"], a["callback_frequency"]),
+        PROPAGATORS,
     )
 
 
