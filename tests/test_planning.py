@@ -114,7 +114,9 @@ def choices(monkeypatch):
     def choose(case, auto):
         found.append(case)
         budget = planning.free_budget(auto)
-        return planning.StoragePlan(budget, (planning.Option("device", DeviceStorage(auto.codec), 0, 0, 0, 0.0),))
+        return planning.StoragePlan(
+            budget, (planning.StorageOption("device", DeviceStorage(auto.codec), 0, 0, 0, 0.0),)
+        )
 
     monkeypatch.setattr(planning, "_KNOWN", {})
     monkeypatch.setattr(planning, "_chosen", choose)

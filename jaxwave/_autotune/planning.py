@@ -53,7 +53,7 @@ class Budget(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Option:
+class StorageOption:
     """A policy with what a gradient takes under it.
 
     Attributes:
@@ -79,15 +79,15 @@ class StoragePlan:
     """The options for a problem, the fastest first.
 
     Attributes:
-        budget: What they were held against.
-        options: All of them.
+        budget: Bytes that they may take: ``device``, ``host`` and ``disk``.
+        options: All of them, each a :class:`jaxwave.StorageOption`.
     """
 
     budget: Budget
-    options: tuple[Option, ...]
+    options: tuple[StorageOption, ...]
 
     @property
-    def chosen(self) -> Option | None:
+    def chosen(self) -> StorageOption | None:
         """The fastest option that fits, None if there is none."""
         return next((option for option in self.options if not option.refused), None)
 
@@ -376,11 +376,11 @@ def _recompute_within(case: Case, codec: Codec, memory: int) -> Recompute:
         return Recompute(codec, segments=case.plan.entries(case.n_steps), slots=1)
 
 
-def _option(case: Case, budget: Budget, candidate: Candidate) -> Option:
+def _option(case: Case, budget: Budget, candidate: Candidate) -> StorageOption:
     name, storage, trial = candidate
     kept = dataclasses.replace(case.plan, storage=storage).footprint(case.n_steps, _state(case))
     device = trial.base + _series_bytes(case, case.setup.nt) + kept.device
-    option = Option(name, storage, device, kept.host + kept.transfer, kept.disk, math.inf)
+    option = StorageOption(name, storage, device, kept.host + kept.transfer, kept.disk, math.inf)
     refused = _refusal(option, budget)
     seconds = math.inf if refused else _seconds(case, budget, candidate)
     return dataclasses.replace(option, refused=refused, seconds=seconds)
@@ -403,7 +403,7 @@ def _seconds(case: Case, budget: Budget, candidate: Candidate) -> float:
     return seconds
 
 
-def _refusal(option: Option, budget: Budget) -> str:
+def _refusal(option: StorageOption, budget: Budget) -> str:
     for name in ("device", "host", "disk"):
         if getattr(option, name) > getattr(budget, name):
             return f"over the {name} budget"
