@@ -117,7 +117,7 @@ def run(problem: Problem) -> Result:
 
 
 def _last_sources(problem: Problem) -> LastSources | None:
-    """What a run with sub-steps leaves of its sources to the run that goes on."""
+    """The last samples of the sources, which a run with sub-steps leaves to the run that goes on."""
     setup, arrays = problem.setup, problem.arrays
     if setup.step_ratio == 1:
         return None

@@ -178,7 +178,7 @@ class Case(NamedTuple):
 
 
 def case(setup: Setup, plan: Plan, arrays: Arrays) -> Case:
-    """What planning needs to know of a checked call."""
+    """The kind of problem of a checked call."""
     kinds = tuple(
         (name, tuple((kind, int(found.weight.shape[1])) for kind, found in getattr(arrays, name).items()))
         for name in ("sources", "receivers")
@@ -232,7 +232,7 @@ def device_bytes(compiled: Any) -> int:
 
 
 def _outside_traces(function: Callable) -> Callable:
-    """Runs a function in a thread of its own: what JAX traces in this one does not see it."""
+    """Runs a function in a thread of its own, outside of the traces of this one."""
 
     @functools.wraps(function)
     def call(*args):
@@ -367,7 +367,7 @@ def _room(case: Case, budget: Budget) -> float:
 
 
 def _recompute_within(case: Case, codec: Codec, memory: int) -> Recompute:
-    """What takes the least work in so many bytes; what takes the least memory where there are too few."""
+    """The policy of the least work in so many bytes, or of the least memory where none fits."""
     storage = Recompute(codec, memory=max(1, memory))
     sizes = dataclasses.replace(case.plan, storage=storage).sizes(case.n_steps, _state(case))
     try:
@@ -411,7 +411,7 @@ def _refusal(option: StorageOption, budget: Budget) -> str:
 
 
 _KNOWN: dict[tuple[Case, Auto], StoragePlan] = {}
-"""What was chosen for a kind of problem stays, as long as the process lives."""
+"""The plan for each kind of problem, kept as long as the process lives."""
 
 
 def storage_plan(case: Case, auto: Auto) -> StoragePlan:
@@ -467,12 +467,12 @@ class Pending(Storage):
         return plan.chosen.storage
 
     def report(self) -> StoragePlan:
-        """What there is to choose from, measured if it was not before."""
+        """The options, measured if they were not before."""
         return storage_plan(self.case, self.auto)
 
     @property
     def known(self) -> StoragePlan | None:
-        """The same if it was measured before."""
+        """The options if they were measured before, else None."""
         return _KNOWN.get((self.case, self.auto))
 
     def history_spec(self, n_entries, spec, state):

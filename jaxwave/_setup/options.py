@@ -155,8 +155,8 @@ OPTIONS = """
             sources where there are sub-steps.
         model_gradient_sampling_interval: Steps of the loop from one contribution to the model gradient to the next. 1
             (the default) is exact; more stores less.
-        freq_taper_frac, time_pad_frac, time_taper: Options of a resampling in the frequency domain. They do nothing, as
-            there is none, and a :class:`jaxwave.NoEffectWarning` says so. Default 0, 0, False.
+        freq_taper_frac, time_pad_frac, time_taper: Options for resampling in the frequency domain. Nothing is
+            resampled, so they do nothing, and a :class:`jaxwave.NoEffectWarning` says so. Default 0, 0, False.
         forward_callback: Called with a :class:`jaxwave.CallbackState` every ``callback_frequency`` time steps, before
             the step's update.
         backward_callback: The same in the adjoint loop, with the adjoint wavefields.
@@ -292,7 +292,7 @@ def _storage(mode: Any, path: Any, compression: Any) -> Storage | Auto:
 
 
 def _tell_without_effect(a: Mapping[str, Any]) -> None:
-    """Warns of options of a resampling in the frequency domain, which there is none of."""
+    """Warns of options for resampling in the frequency domain, which a propagator does not do."""
     given = [name for name in ("freq_taper_frac", "time_pad_frac") if validate.fraction(name, a[name])]
     given += ["time_taper"] if validate.flag("time_taper", a["time_taper"]) else []
     if given:

@@ -106,7 +106,7 @@ def make_problem(call: Call) -> Problem:
 
 
 def known_max_vel(call: Call) -> float:
-    """The speed that a call's time step is made for: known here, but not where a derivative traces the models."""
+    """The speed that a call's time step is made for, found before a derivative traces the models."""
     if call.max_vel is not None:
         return call.max_vel
     with warnings.catch_warnings():
@@ -115,7 +115,7 @@ def known_max_vel(call: Call) -> float:
 
 
 def _by_kind(given: Any) -> Mapping[str, Any]:
-    """What is given by kind; of an equation with a single kind, which has no name, without."""
+    """Sources or receivers by kind; the name of an equation's single kind is ""."""
     return given if isinstance(given, Mapping) else {} if given is None else {"": given}
 
 
@@ -123,7 +123,7 @@ def _largest_speed(
     physics: Equation, values: Mapping[str, np.ndarray], spacing: Sequence[float], accuracy: int,
     kinds: Sequence[str | None], region: Region, enough: float,
 ) -> float:  # fmt: skip
-    """The speed that models with known values need, as a whole and in the region, whose edges the layers continue."""
+    """The speed that known models need: the whole ones, and the region, whose edges the layers continue."""
     found = physics.largest_speed(values, spacing, accuracy, kinds, enough)
     shape = next(iter(values.values())).shape[-len(spacing) :]
     if region.shape == shape:
@@ -136,7 +136,7 @@ def _largest_speed(
 
 
 def _arrays(physics: Equation, call: Call, receivers: Mapping[str, Any]) -> tuple[int, Arrays]:
-    """The number of dimensions and the arrays of a call, each checked by itself and for what it needs of the others."""
+    """The number of dimensions and the arrays of a call, checked alone and against each other."""
     names = call.names
     models = {name: validate.real_array(name, x) for name, x in call.models.items()}
     pairs = _by_kind(call.sources).items()
@@ -192,7 +192,7 @@ def _placed(
 def _cells(
     named: Callable[[str], str], given: Mapping[str, Any], models: Mapping[str, Any], names: Names
 ) -> dict[str, Any]:
-    """Locations by kind, of points between the cells those of the cells that they need."""
+    """Locations by kind; for points between the cells, those of the cells in their windows."""
     for kind, x in given.items():
         if isinstance(x, Hicks):
             validate.same_model(named(kind), x.model_shape, models)

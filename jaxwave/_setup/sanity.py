@@ -37,10 +37,9 @@ def models(physics: Equation, given: Mapping[str, Any], ndim: int) -> None:
 def places(
     physics: Equation, ndim: int, arrays: Arrays, region: Region, faces: Sequence[str | None], names: Names
 ) -> None:
-    """Checks that known sources are where they have an effect, and says so of receivers.
+    """Refuses known sources that have no effect where they are, and warns of receivers that record nothing.
 
-    Receivers only warn: a line of them across topography, or the window of an interpolation near it, may well have some
-    that record nothing.
+    Receivers only warn: some of a line across topography, or of an interpolation's window near it, may be in vacuum.
     """
     for kind, (model, axes) in physics.source_needs(ndim).items():
         if kind in arrays.sources:
@@ -62,7 +61,7 @@ def places(
 
 
 def units(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) -> None:
-    """Says so where a time step is that long that its unit is probably wrong, or another one."""
+    """Warns of a time step so long that the unit of it, of a length or of a speed is probably wrong."""
     if step_ratio >= MANY_SUBSTEPS:
         warn(
             UnitWarning,
@@ -75,7 +74,7 @@ def units(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) 
 def dispersion(
     physics: Equation, arrays: Arrays, dt: float, spacing: Sequence[float], accuracy: int, names: Names
 ) -> None:
-    """Says so where the grid does not carry what the sources send, if both are known."""
+    """Warns of sources whose waves are too short for the grid, where all values are known."""
     amplitudes, locations, values = map(_known, (arrays.amplitudes, arrays.sources, arrays.models))
     if not amplitudes or locations is None or values is None:
         return
@@ -99,6 +98,6 @@ def dispersion(
 
 
 def _known(arrays: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """Their values, None if any is traced."""
+    """The values of arrays; None if any is traced."""
     values = {name: value for name, x in arrays.items() if (value := validate.concrete(x)) is not None}
     return values if len(values) == len(arrays) else None

@@ -35,12 +35,12 @@ def real_array(name: str, x: Any, ragged: str = RAGGED) -> jax.Array | np.ndarra
 
 
 def amplitudes(name: str, x: Any) -> jax.Array | np.ndarray:
-    """The same of amplitudes [shot, source, time]."""
+    """A float32 or float64 array of amplitudes [shot, source, time]."""
     return real_array(name, x, FEWER)
 
 
 def real_arrays(**given: Any) -> tuple[jax.Array, ...]:
-    """What a helper takes: float32 or float64 arrays, and also integers, which become floats; as JAX arrays.
+    """Arguments of a helper as JAX arrays: float32, float64 or integers, which become floats.
 
     All get the type of the floats among them, the widest; integers alone that of JAX's default. A number of Python's
     remains one, so that it takes the type of the arrays that it meets.
@@ -108,7 +108,7 @@ def array(name: str, x: Any, fill: str = "value", ragged: str = RAGGED) -> jax.A
 
 
 def conversion(name: str, x: Any) -> str:
-    """How to make real numbers of what is none, or of another type."""
+    """How to convert an array of another type, or of something else than real numbers."""
     kind = x.dtype.kind
     if kind == "c":
         return f"Give its real part, {name}.real, or its magnitude, abs({name})"
@@ -156,7 +156,7 @@ def locations(name: str, x: Any, spacing: str) -> jax.Array | np.ndarray:
 
 
 def _cells(name: str, x: Any, spacing: str) -> str:
-    """How to make cell numbers of what is none."""
+    """How to make integer cells of another array."""
     module = "jnp" if isinstance(x, jax.Array) else "np"
     if x.dtype.kind == "b":
         return f"Of a mask of the model's cells: {module}.argwhere({name})[None]"
@@ -295,7 +295,7 @@ def old_state(initial_state: Any, parts: Sequence[str]) -> None:
 
 
 def same_substeps(given: Any, last: Any, step_ratio: int, name: str) -> None:
-    """Checks that a state is of a run with as many sub-steps; ``last`` is what it has of that run's sources."""
+    """Checks that a state is of a run with as many sub-steps; ``last`` are the last samples of that run's sources."""
     before = 1 if last is None else last.step_ratio
     if given is not None and before != step_ratio:
         raise ValueError(

@@ -20,7 +20,7 @@ REFLECTING = ("free", "rigid", "periodic")
 def boundary_kinds(
     given: Any, pml_width: Any, ndim: int, plain: str | None, names: Names
 ) -> tuple[tuple[str | None, ...], tuple[int, ...]]:
-    """What each face is, and how many cells its layer has; ``plain`` is what a face without one is by default."""
+    """The kind of each face, and the cells of its layer; ``plain`` is the default kind of a face without a layer."""
     words = given.tolist() if isinstance(given, np.ndarray) else given
     words = (words,) * (2 * ndim) if words is None or isinstance(words, str) else words
     if not isinstance(words, Sequence) or len(words) != 2 * ndim:

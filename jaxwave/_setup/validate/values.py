@@ -49,12 +49,12 @@ def positive(name: str, x: Any) -> float:
 
 
 def at_most(x: float) -> str:
-    """A number of six digits for a message that tells to use no more than ``x``: one that is itself no more."""
+    """``x`` rounded down to six digits, for a message that gives an upper limit."""
     return f"{decimal.Context(prec=6, rounding=decimal.ROUND_FLOOR).create_decimal_from_float(x):g}"
 
 
 def at_least(x: float) -> str:
-    """The same of no less."""
+    """``x`` rounded up to six digits, for a message that gives a lower limit."""
     return f"{decimal.Context(prec=6, rounding=decimal.ROUND_CEILING).create_decimal_from_float(x):g}"
 
 
