@@ -68,15 +68,10 @@ class ScalarOptions(Options, total=False):
 
 
 class ByKind(Options, total=False):
-    """Sources and receivers as mappings from their kinds."""
+    """What the equations of pressure or stress and velocity share: sources and receivers by kind, velocities."""
 
     sources: Annotated[Mapping[str, tuple[ArrayLike, Places]] | None, None]
     receivers: Annotated[Mapping[str, Places] | None, None]
-
-
-class AcousticOptions(ByKind, total=False):
-    """What :func:`jaxwave.acoustic` takes."""
-
     source_amplitudes_p: Amplitudes
     source_amplitudes_z: Amplitudes
     source_amplitudes_y: Amplitudes
@@ -89,49 +84,39 @@ class AcousticOptions(ByKind, total=False):
     receiver_locations_z: Locations
     receiver_locations_y: Locations
     receiver_locations_x: Locations
-    pressure_0: Field
     vz_0: Field
     vy_0: Field
     vx_0: Field
+
+
+class AcousticOptions(ByKind, total=False):
+    """What :func:`jaxwave.acoustic` takes."""
+
+    pressure_0: Field
 
 
 class ElasticOptions(ByKind, total=False):
     """What :func:`jaxwave.elastic` takes."""
 
     mpml_fraction: Annotated[float, 0.0]
-    source_amplitudes_p: Amplitudes
-    source_amplitudes_z: Amplitudes
-    source_amplitudes_y: Amplitudes
-    source_amplitudes_x: Amplitudes
     source_amplitudes_zz: Amplitudes
     source_amplitudes_yz: Amplitudes
     source_amplitudes_xz: Amplitudes
     source_amplitudes_yy: Amplitudes
     source_amplitudes_xy: Amplitudes
     source_amplitudes_xx: Amplitudes
-    source_locations_p: Locations
-    source_locations_z: Locations
-    source_locations_y: Locations
-    source_locations_x: Locations
     source_locations_zz: Locations
     source_locations_yz: Locations
     source_locations_xz: Locations
     source_locations_yy: Locations
     source_locations_xy: Locations
     source_locations_xx: Locations
-    receiver_locations_p: Locations
-    receiver_locations_z: Locations
-    receiver_locations_y: Locations
-    receiver_locations_x: Locations
     receiver_locations_zz: Locations
     receiver_locations_yz: Locations
     receiver_locations_xz: Locations
     receiver_locations_yy: Locations
     receiver_locations_xy: Locations
     receiver_locations_xx: Locations
-    vz_0: Field
-    vy_0: Field
-    vx_0: Field
     sigmazz_0: Field
     sigmayz_0: Field
     sigmaxz_0: Field
