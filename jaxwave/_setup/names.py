@@ -55,7 +55,7 @@ class Names:
         """Errors of the storage, which knows the names of propagators' arguments alone, get those of this function."""
         try:
             yield
-        except (TypeError, ValueError, StorageError) as error:
+        except (TypeError, ValueError, NotImplementedError, StorageError) as error:
             error.args = tuple(self._translated(x) if isinstance(x, str) else x for x in error.args)
             raise
 
