@@ -129,7 +129,7 @@ def plan(
         >>> import jax.numpy as jnp, jaxwave
         >>> report = jaxwave.plan(
         ...     jnp.full(2000, 1500.0), 5.0, 1e-3,
-        ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[30]]], receiver_locations=[[[10]]],
+        ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[30]]], receiver_locations=[[[10], [50]]],
         ...     pml_freq=25.0, storage_mode=jaxwave.storage.Auto(device=2**20, host=0, disk=0),
         ... )
         >>> next(option.refused for option in report.options if option.name == "device")
