@@ -69,10 +69,10 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxwave
-        >>> model = jax.ShapeDtypeStruct((20, 24, 28), jnp.float32)
+        >>> model = jax.ShapeDtypeStruct((200, 240), jnp.float32)
         >>> survey = dict(
-        ...     source_amplitudes=jnp.ones((1, 1, 64), jnp.float32), source_locations=[[[2, 12, 14]]],
-        ...     receiver_locations=[[[2, 3, 4]]], max_vel=2000.0, pml_freq=10.0, pml_width=4,
+        ...     source_amplitudes=jnp.ones((1, 1, 64), jnp.float32), source_locations=[[[2, 120]]],
+        ...     receiver_locations=[[[2, 30]]], max_vel=2000.0, pml_freq=10.0, pml_width=4,
         ... )
         >>> raw = jaxwave.estimate_memory(model, 10.0, 1e-3, storage_mode="cpu", **survey)
         >>> small = jaxwave.estimate_memory(model, 10.0, 1e-3, storage_mode="cpu", storage_compression=True, **survey)
