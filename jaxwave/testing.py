@@ -42,7 +42,7 @@ def check_equation(equation: Equation, grid: Grid, dt: float, **arguments: Any) 
         >>> rng = np.random.default_rng(0)
         >>> jaxwave.testing.check_equation(
         ...     jaxwave.Scalar(rng.uniform(1500.0, 2000.0, 12)),
-        ...     jaxwave.Grid(5.0, 2, jaxwave.Boundary(pml_width=3, pml_freq=25.0)), 1e-3, max_vel=2000.0,
+        ...     jaxwave.Grid(5.0, 2, jaxwave.Boundary(pml_width=[3, 0], pml_freq=25.0)), 1e-3, max_vel=2000.0,
         ...     sources=(rng.standard_normal((1, 1, 12)), [[[3]]]), receivers=[[[9]]],
         ... )
     """

@@ -161,7 +161,7 @@ def test_auto_chooses_when_a_history_is_asked_for_and_once_for_a_kind_of_problem
     assert len(choices) == 2
 
 
-def test_a_plan_stays_within_its_budget(monkeypatch):
+def test_a_plan_stays_within_its_budget(ample, monkeypatch):
     """What is over the budget is neither run nor compiled at full length, and says what it would take."""
     ran, full = [], []
     timed, compiled_bytes = planning.Trial._timed, planning._compiled_bytes
@@ -171,7 +171,7 @@ def test_a_plan_stays_within_its_budget(monkeypatch):
     # Programs that are there already are taken, but no time of theirs.
     monkeypatch.setattr(planning.Trial, "seconds", property(planning.Trial.seconds.func))
     budget = 400_000  # a state is 16 kB, the whole history 1.5 MB
-    plan = report(device=budget, host=0, disk=0)
+    plan = report(path=ample[0], device=budget, host=0, disk=0)
     assert named(plan, "device").refused == "over the device budget" and named(plan, "device").device > budget
     assert named(plan, "device").seconds == np.inf and " - " in str(plan)
     assert type(plan.chosen.storage) in (Recompute, Reverse) and plan.chosen.seconds < np.inf
