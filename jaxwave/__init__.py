@@ -2,7 +2,7 @@
 
 from jaxwave import grid, inversion, io, resample, storage, wavelets
 from jaxwave._autotune.memory import MemoryEstimate, estimate_memory, plan
-from jaxwave._autotune.planning import BudgetError, StoragePlan
+from jaxwave._autotune.planning import BudgetError, StorageOption, StoragePlan
 from jaxwave._derivatives import (
     BornResult,
     acoustic_born,
@@ -86,6 +86,7 @@ __all__ = [
     "SpeedWarning",
     "State",
     "StorageError",
+    "StorageOption",
     "StoragePlan",
     "SubstepWarning",
     "Term",

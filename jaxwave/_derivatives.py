@@ -6,6 +6,7 @@ own derivatives do (:mod:`jaxwave._timeloop.rules`).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
@@ -80,6 +81,7 @@ def born(equation: Equation, perturbation: Equation, grid: Grid, dt: float, **ar
         raise TypeError(
             f"`perturbation` must be a {type(equation).__name__}, as `equation` is; got {type(perturbation).__name__}"
         )
+    validate.arguments("born", arguments, inspect.signature(simulate).parameters)
     names = {name: f"perturbation.{name}" for name in equation.models}
     arguments["max_vel"] = known_max_vel(Call(equation, grid, dt, **arguments))
 
@@ -123,13 +125,7 @@ def scalar_born(
         >>> out.receiver_amplitudes.shape, out.background.receiver_amplitudes.shape
         ((1, 2, 200), (1, 2, 200))
     """
-    options["max_vel"] = known_max_vel(call_of("scalar", v, grid_spacing, dt, **options))
-
-    def run(models: dict[str, jax.Array]) -> Any:
-        out = scalar(**models, grid_spacing=grid_spacing, dt=dt, **options)
-        return (out.state, out.receiver_amplitudes), out
-
-    return _born(run, {"v": v}, {"v": dv}, {"v": "dv"})
+    return _born_of(scalar, {"v": v}, (dv,), grid_spacing, dt, options)
 
 
 def acoustic_born(
@@ -149,7 +145,7 @@ def acoustic_born(
     Raises:
         TypeError, ValueError: As :func:`born`.
     """
-    return _by_kind(acoustic, {"v": v, "rho": rho}, (dv, drho), grid_spacing, dt, options)
+    return _born_of(acoustic, {"v": v, "rho": rho}, (dv, drho), grid_spacing, dt, options)
 
 
 def elastic_born(
@@ -170,21 +166,22 @@ def elastic_born(
         TypeError, ValueError: As :func:`born`.
     """
     models = {"lamb": lamb, "mu": mu, "buoyancy": buoyancy}
-    return _by_kind(elastic, models, (dlamb, dmu, dbuoyancy), grid_spacing, dt, options)
+    return _born_of(elastic, models, (dlamb, dmu, dbuoyancy), grid_spacing, dt, options)
 
 
-def _by_kind(
+def _born_of(
     propagator: Callable[..., Any], models: dict[str, Any], perturbations: Sequence[Any], grid_spacing: Any, dt: float,
     options: Mapping[str, Any],
 ) -> BornResult:  # fmt: skip
-    """A linearised run of a propagator whose result has records of several kinds."""
-    name, call = "receiver_amplitudes_", call_of(propagator.__name__, *models.values(), grid_spacing, dt, **options)
+    """A linearised run of a propagator."""
+    name, call = "receiver_amplitudes", call_of(propagator.__name__, *models.values(), grid_spacing, dt, **options)
     options = {**options, "max_vel": known_max_vel(call)}
 
     def run(models: dict[str, jax.Array]) -> Any:
         out = propagator(**models, grid_spacing=grid_spacing, dt=dt, **options)
-        records = {field.removeprefix(name): x for field, x in out._asdict().items() if field.startswith(name)}
-        return (out.state, {kind: x for kind, x in records.items() if x is not None}), out
+        records = {field: x for field, x in out._asdict().items() if field.startswith(name) and x is not None}
+        by_kind = {field.removeprefix(f"{name}_"): x for field, x in records.items()}
+        return (out.state, records.get(name, by_kind)), out
 
     names = {model: f"d{model}" for model in models}
     return _born(run, models, dict(zip(models, perturbations, strict=True)), names)

@@ -255,14 +255,14 @@ def elastic(
 
 
 def _parts(out: Result, wavefields: Sequence[str], memory: Sequence[str]) -> list[Any]:
-    """What all results begin with, in the order of their fields; None for wavefields that there are not."""
+    """The first fields of a result, in order; None for wavefields along axes that the model does not have."""
     state = out.state
     fields = [state.wavefields.get(name) for name in wavefields]
     return [*fields, *(state.memory[name] for name in memory), state.last_sources, out.is_finite, out.info]
 
 
 def _records(out: Result, equation: Equation) -> list[Any]:
-    """The records of all kinds that there are in 3-D, None for those that there are not."""
+    """The records of all kinds of 3-D; None for kinds along axes that the model does not have."""
     return [out.records.get(kind) for kind in equation.receiver_kinds(3)]
 
 

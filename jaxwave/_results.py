@@ -57,7 +57,7 @@ class RunInfo:
 
     @property
     def storage_plan(self) -> StoragePlan | None:
-        """What that was chosen from and why, under ``storage_mode="auto"``; None as long as nothing was chosen."""
+        """The options that ``storage_mode="auto"`` chose from, and why; None until a gradient has asked for it."""
         return self.policy.known if isinstance(self.policy, Pending) else None
 
 
@@ -187,7 +187,7 @@ class AcousticState(NamedTuple):
     Attributes:
         pressure_0: [shot, *region with layers].
         vz_0, vy_0, vx_0: Particle velocities, half a step of the loop earlier, with one value more along their own
-            axis; None for the axes that there are not.
+            axis; None for axes that the model does not have.
         psi: Memory variables of the pressure's derivatives: one array for each face that has a layer, in the order of
             ``pml_width``.
         phi: The same of the velocities' derivatives.
@@ -204,7 +204,7 @@ class AcousticState(NamedTuple):
 
 
 class AcousticResult(NamedTuple):
-    """Result of :func:`jaxwave.acoustic`: a pytree. Components along axes that there are not are None.
+    """Result of :func:`jaxwave.acoustic`: a pytree. Components along axes that the model does not have are None.
 
     Attributes:
         pressure_0: Final pressure [shot, *region with layers], at time nt dt; with sub-steps one step of the loop after
@@ -247,7 +247,7 @@ class ElasticState(NamedTuple):
 
     Attributes:
         vz_0, vy_0, vx_0: Particle velocities [shot, *region with layers], half a step of the loop earlier, with one
-            value more along their own axis; None for the axes that there are not.
+            value more along their own axis; None for axes that the model does not have.
         sigmazz_0, sigmayy_0, sigmaxx_0: Normal stresses.
         sigmayz_0, sigmaxz_0, sigmaxy_0: The other stresses, with one value more along both of their axes.
         psi: Memory variables of the stresses' derivatives, for each component of the velocity, axis and layer; with an
@@ -271,7 +271,7 @@ class ElasticState(NamedTuple):
 
 
 class ElasticResult(NamedTuple):
-    """Result of :func:`jaxwave.elastic`: a pytree. Components along axes that there are not are None.
+    """Result of :func:`jaxwave.elastic`: a pytree. Components along axes that the model does not have are None.
 
     Attributes:
         vz_0, vy_0, vx_0: Final particle velocities [shot, *region with layers], half a step of the loop before the

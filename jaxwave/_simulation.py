@@ -99,7 +99,8 @@ def run(problem: Problem) -> Result:
     """Runs a checked call."""
     setup, info = problem.setup, problem.info
     inputs, weights = run_inputs(setup, problem.arrays, info.max_vel, info.pml_freq)
-    data, x = propagate(inputs, problem.plan)
+    with problem.names.in_storage():
+        data, x = propagate(inputs, problem.plan)
     records, wavefields, memory, is_finite = unpad_outputs(setup, inputs.operands.receivers, weights, data, x)
     records |= {kind: hicks.receiver(records[kind]) for kind, hicks in problem.between.items()}
     if validate.surely_false(is_finite):
@@ -116,7 +117,7 @@ def run(problem: Problem) -> Result:
 
 
 def _last_sources(problem: Problem) -> LastSources | None:
-    """What a run with sub-steps leaves of its sources to the run that goes on."""
+    """The last samples of the sources, which a run with sub-steps leaves to the run that goes on."""
     setup, arrays = problem.setup, problem.arrays
     if setup.step_ratio == 1:
         return None

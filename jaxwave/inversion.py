@@ -113,7 +113,7 @@ def lowpass(data: ArrayLike, cutoff: ArrayLike, dt: float, order: int = 4) -> ja
 
 
 def l2_misfit(predicted: ArrayLike, observed: ArrayLike) -> jax.Array:
-    """Mean-square misfit of two records, the plainest that there is.
+    """Mean-squared (L2) misfit of two records.
 
     ::
 
@@ -185,7 +185,7 @@ def shot_batch(n_shots: int, batch: int, seed: int, iteration: int) -> np.ndarra
 
 
 def correlation(update: ArrayLike, anomaly: ArrayLike) -> float:
-    """How much an update looks like the anomaly that was to be found, whatever its size.
+    """Correlation of an update with the anomaly that was to be found, whatever their sizes.
 
     ::
 

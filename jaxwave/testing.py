@@ -42,7 +42,7 @@ def check_equation(equation: Equation, grid: Grid, dt: float, **arguments: Any) 
         >>> rng = np.random.default_rng(0)
         >>> jaxwave.testing.check_equation(
         ...     jaxwave.Scalar(rng.uniform(1500.0, 2000.0, 12)),
-        ...     jaxwave.Grid(5.0, 2, jaxwave.Boundary(pml_width=3, pml_freq=25.0)), 1e-3, max_vel=2000.0,
+        ...     jaxwave.Grid(5.0, 2, jaxwave.Boundary(pml_width=[3, 0], pml_freq=25.0)), 1e-3, max_vel=2000.0,
         ...     sources=(rng.standard_normal((1, 1, 12)), [[[3]]]), receivers=[[[9]]],
         ... )
     """
@@ -197,7 +197,7 @@ def check_storage(
     Raises:
         AssertionError: If gradients differ by more than ``rtol`` of their largest value, in bfloat16 ``codec_rtol``.
     """
-    call = _double(equation, grid, dt, arguments)
+    misfit, models = _misfit(_double(equation, grid, dt, arguments))
     if storages is None:
         storages = [
             "cpu",
@@ -206,8 +206,7 @@ def check_storage(
         ]
 
     def gradient(storage: Any) -> Any:
-        misfit, models = _misfit(call, storage)
-        return jax.jit(jax.grad(misfit))(models)
+        return jax.jit(jax.grad(functools.partial(misfit, storage=storage)))(models)
 
     want = gradient("device")
     for storage in storages:
@@ -266,15 +265,14 @@ def _function(call: Call) -> tuple[Callable[[Any], Any], Any]:
     return function, (jax.tree.map(jnp.asarray, call.models), amplitudes)
 
 
-def _misfit(call: Call, storage: Any = None) -> tuple[Callable[[Any], jax.Array], Any]:
-    """Half the sum of squares as a function of the models; each record counts alike."""
-    call = call if storage is None else dataclasses.replace(call, storage=storage)
+def _misfit(call: Call) -> tuple[Callable[..., jax.Array], Any]:
+    """Half the sum of squares as a function of the models and of the storage; each record counts alike."""
     models = jax.tree.map(jnp.asarray, call.models)
     found = jax.jit(lambda m: run(make_problem(call.with_models(m))).records)(models)
     scale = {kind: 1 / (np.abs(np.asarray(x)).max(initial=0) or 1) for kind, x in found.items()}
 
-    def misfit(models: Any) -> jax.Array:
-        records = run(make_problem(call.with_models(models))).records
+    def misfit(models: Any, storage: Any = call.storage) -> jax.Array:
+        records = run(make_problem(dataclasses.replace(call.with_models(models), storage=storage))).records
         return jnp.stack([jnp.sum((scale[kind] * x) ** 2) / 2 for kind, x in records.items()]).sum()
 
     return misfit, models

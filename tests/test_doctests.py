@@ -29,3 +29,27 @@ def test_page(path):
     text = re.sub(r"^\s*```.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     test = doctest.DocTestParser().get_doctest(text, {}, path.name, str(path), 0)
     assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def documented(path):
+    """Full names of what the directives of a page document."""
+    text, module, found = path.read_text(encoding="utf-8"), "jaxwave", []
+    directive = re.compile(r"^\.\. (\w+):: (\S+)", flags=re.MULTILINE)
+    blocks = "\n".join(re.findall(r"^```{eval-rst}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL))
+    for kind, name in directive.findall(blocks):
+        if kind == "currentmodule":
+            module = name
+        else:
+            found.append(name if kind == "automodule" else f"{module}.{name}")
+    assert directive.findall(blocks) == directive.findall(text), "a directive outside of a block"
+    return found
+
+
+def test_the_api_page_has_the_public_names_and_no_others():
+    found = documented(ROOT / "docs" / "api.md")
+    assert len(found) == len(set(found))
+    public = {f"{module.__name__}.{name}" for module in (jaxwave, jaxwave.storage) for name in module.__all__}
+    assert set(found) <= public | {"jaxwave.testing"}
+    elsewhere = documented(ROOT / "docs" / "inversion.md")
+    twice = {"jaxwave.storage.StorageError"}  # jaxwave.StorageError
+    assert public <= {*found, *elsewhere, *twice, "jaxwave.storage"}

@@ -324,7 +324,7 @@ def test_memory_estimate_counts_the_terms():
     ("name", "ndim"), [(name, n) for name, physics in EQUATIONS.items() for n in physics.dimensions]
 )
 def test_records_that_were_not_asked_for_have_no_receivers(name, ndim):
-    """Kinds along axes that there are not are None. So results are alike, and records can be joined, in any case."""
+    """Kinds along axes that the model does not have are None, so that records of several kinds can always be joined."""
     values = dict(v=1500.0, rho=1000.0, lamb=2e9, mu=1e9, buoyancy=5e-4)
     models = {k: np.full((5,) * ndim, values[k]) for k in EQUATIONS[name].models}
     kinds, known = EQUATIONS[name].receiver_kinds(ndim), EQUATIONS[name].receiver_kinds(3)

@@ -11,6 +11,7 @@ import pytest
 
 import jaxwave
 from jaxwave import Equation, Hicks, Model, Scheme, Source, Term, model, testing
+from jaxwave.storage import DiskStorage, HostStorage, Recompute, Reverse
 
 AXES = "zyx"
 
@@ -173,15 +174,18 @@ def test_a_scheme_from_outside_has_every_derivative(make, kinds, ndim, faces):
 
 
 def test_a_scheme_from_outside_has_every_storage_and_product(tmp_path):
+    """With the derivatives above, of the same problem, that is all of ``check_equation``; and a file besides."""
     given = problem(sh(1), 1, (["f"], ["v", "e"]), FACES[1])
-    testing.check_equation(**given)
-    testing.check_storage(**given, storages=[jaxwave.storage.DiskStorage(path=str(tmp_path))])
+    testing.check_products(**given)
+    storages = [HostStorage(), Recompute(segments=3), Reverse(segment=5), DiskStorage(path=str(tmp_path))]
+    testing.check_storage(**given, storages=storages)
+    testing.check_reversal(**given)
 
 
 @pytest.mark.slow
 def test_a_scheme_from_outside_has_policies_that_choose_or_move_states():
     given = problem(sh(1), 1, (["f"], ["v", "e"]), FACES[1])
-    testing.check_storage(**given, storages=["auto", jaxwave.storage.Recompute(segments=4, slots=2)])
+    testing.check_storage(**given, storages=["auto", Recompute(segments=4, slots=2)])
 
 
 def test_a_scheme_that_reads_what_it_updates_is_not_taken_back():
@@ -189,7 +193,7 @@ def test_a_scheme_that_reads_what_it_updates_is_not_taken_back():
     testing.check_products(**given)
     testing.check_storage(**given)
     with pytest.raises(ValueError, match="has no step back in time"):
-        jax.grad(lambda e: energy(**{**given, "equation": e}, storage=jaxwave.storage.Reverse()))(given["equation"])
+        jax.grad(lambda e: energy(**{**given, "equation": e}, storage=Reverse()))(given["equation"])
 
 
 def test_an_equation_with_nothing_but_a_step():
@@ -364,10 +368,10 @@ MULTIAXIAL = jaxwave.Grid(5.0, boundary=jaxwave.Boundary(mpml_fraction=0.1))
         (
             dict(equation=Damped(np.full(17, 1e3)), receivers=[[[3]]], grid=MULTIAXIAL),
             ValueError,
-            "`mpml_fraction`=0.1 is",
+            "`grid.boundary.mpml_fraction`=0.1 is",
         ),
         (dict(wavefields={"q": np.ones((1, 17))}), ValueError, "no wavefield `q`"),
-        (dict(storage="tape"), ValueError, "storage_mode='tape' is unknown"),
+        (dict(storage="tape"), ValueError, "storage='tape' is unknown"),
         (dict(state=3), TypeError, "`state` must be the state of an earlier result"),
     ],
 )

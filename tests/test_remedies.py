@@ -364,6 +364,11 @@ HELPERS = {
         lambda: Hicks([[[5.5, 5.5], [6.5, 6.5]], [[5.5, 5.5], [IGNORE_LOCATION] * 2]], SHAPE),
     ),
     "model_shape": (hicks(shape=(1, *SHAPE)), ValueError, "Leave out an axis of shots", hicks(shape=SHAPE)),
+    "another model": (
+        scalar(receiver_locations=Hicks(np.full((2, 1, 2), 5.5), (13, 14))), ValueError,
+        "`receiver_locations` was made for a model of (13, 14) cells, but `v` has (12, 14)",
+        scalar(receiver_locations=Hicks(np.full((2, 1, 2), 5.5), SHAPE)),
+    ),
     "half_width": (
         hicks([(12.0, 12.0)], (24, 26), half_width=11), ValueError, "give one, or use at most 10",
         hicks([(12.0, 12.0)], (24, 26), half_width=11, beta=17.0), hicks([(12.0, 12.0)], (24, 26), half_width=10),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from jaxwave._setup import validate
 from jaxwave._setup.call import Call
 from jaxwave._setup.embedding import pad_inputs
 from jaxwave._setup.problem import Problem, known_max_vel, make_problem
-from jaxwave._simulation import run
+from jaxwave._simulation import run, simulate
 from jaxwave._timeloop.dispatch import compiler_options
 from jaxwave.equations.base import Equation
 from jaxwave.storage.auto import Auto
@@ -68,10 +69,10 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxwave
-        >>> model = jax.ShapeDtypeStruct((20, 24, 28), jnp.float32)
+        >>> model = jax.ShapeDtypeStruct((200, 240), jnp.float32)
         >>> survey = dict(
-        ...     source_amplitudes=jnp.ones((1, 1, 64), jnp.float32), source_locations=[[[2, 12, 14]]],
-        ...     receiver_locations=[[[2, 3, 4]]], max_vel=2000.0, pml_freq=10.0, pml_width=4,
+        ...     source_amplitudes=jnp.ones((1, 1, 64), jnp.float32), source_locations=[[[2, 120]]],
+        ...     receiver_locations=[[[2, 30]]], max_vel=2000.0, pml_freq=10.0, pml_width=4,
         ... )
         >>> raw = jaxwave.estimate_memory(model, 10.0, 1e-3, storage_mode="cpu", **survey)
         >>> small = jaxwave.estimate_memory(model, 10.0, 1e-3, storage_mode="cpu", storage_compression=True, **survey)
@@ -128,7 +129,7 @@ def plan(
         >>> import jax.numpy as jnp, jaxwave
         >>> report = jaxwave.plan(
         ...     jnp.full(2000, 1500.0), 5.0, 1e-3,
-        ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[30]]], receiver_locations=[[[10]]],
+        ...     source_amplitudes=jnp.ones((1, 1, 200)), source_locations=[[[30]]], receiver_locations=[[[10], [50]]],
         ...     pml_freq=25.0, storage_mode=jaxwave.storage.Auto(device=2**20, host=0, disk=0),
         ... )
         >>> next(option.refused for option in report.options if option.name == "device")
@@ -136,10 +137,11 @@ def plan(
         >>> report.chosen.device <= 2**20
         True
     """
-    storage_mode = arguments.pop("storage", storage_mode)  # its name in simulate
-    if not isinstance(storage_mode, Auto):
-        raise TypeError(f"`storage_mode` of a plan must be a jaxwave.storage.Auto; got {storage_mode!r}")
-    call = _call(models_spacing_and_dt, propagator, {**arguments, "storage_mode": storage_mode})
+    name = "storage" if "storage" in arguments else "storage_mode"
+    auto = arguments.pop("storage", storage_mode)
+    if not isinstance(auto, Auto):
+        raise TypeError(f"`{name}` of a plan must be a jaxwave.storage.Auto; got {auto!r}")
+    call = _call(models_spacing_and_dt, propagator, {**arguments, name: auto})
     seen: list[Any] = []
     shapes = {name: x for name, x in call.models.items() if isinstance(x, jax.ShapeDtypeStruct)}
 
@@ -155,5 +157,7 @@ def _call(positional: tuple[Any, ...], propagator: str, arguments: Mapping[str, 
     """The call that the arguments of a propagator, or of :func:`jaxwave.simulate`, describe."""
     if positional and isinstance(positional[0], Equation):
         names = {"storage_mode": "storage"}
-        return Call(*positional, **{names.get(name, name): x for name, x in arguments.items()})
+        arguments = {names.get(name, name): x for name, x in arguments.items()}
+        validate.arguments("simulate", arguments, inspect.signature(simulate).parameters)
+        return Call(*positional, **arguments)
     return call_of(propagator, *positional, **arguments)

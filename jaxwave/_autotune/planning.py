@@ -53,7 +53,7 @@ class Budget(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Option:
+class StorageOption:
     """A policy with what a gradient takes under it.
 
     Attributes:
@@ -79,15 +79,15 @@ class StoragePlan:
     """The options for a problem, the fastest first.
 
     Attributes:
-        budget: What they were held against.
-        options: All of them.
+        budget: Bytes that they may take: ``device``, ``host`` and ``disk``.
+        options: All of them, each a :class:`jaxwave.StorageOption`.
     """
 
     budget: Budget
-    options: tuple[Option, ...]
+    options: tuple[StorageOption, ...]
 
     @property
-    def chosen(self) -> Option | None:
+    def chosen(self) -> StorageOption | None:
         """The fastest option that fits, None if there is none."""
         return next((option for option in self.options if not option.refused), None)
 
@@ -178,7 +178,7 @@ class Case(NamedTuple):
 
 
 def case(setup: Setup, plan: Plan, arrays: Arrays) -> Case:
-    """What planning needs to know of a checked call."""
+    """The kind of problem of a checked call."""
     kinds = tuple(
         (name, tuple((kind, int(found.weight.shape[1])) for kind, found in getattr(arrays, name).items()))
         for name in ("sources", "receivers")
@@ -232,7 +232,7 @@ def device_bytes(compiled: Any) -> int:
 
 
 def _outside_traces(function: Callable) -> Callable:
-    """Runs a function in a thread of its own: what JAX traces in this one does not see it."""
+    """Runs a function in a thread of its own, outside of the traces of this one."""
 
     @functools.wraps(function)
     def call(*args):
@@ -367,7 +367,7 @@ def _room(case: Case, budget: Budget) -> float:
 
 
 def _recompute_within(case: Case, codec: Codec, memory: int) -> Recompute:
-    """What takes the least work in so many bytes; what takes the least memory where there are too few."""
+    """The policy of the least work in so many bytes, or of the least memory where none fits."""
     storage = Recompute(codec, memory=max(1, memory))
     sizes = dataclasses.replace(case.plan, storage=storage).sizes(case.n_steps, _state(case))
     try:
@@ -376,11 +376,11 @@ def _recompute_within(case: Case, codec: Codec, memory: int) -> Recompute:
         return Recompute(codec, segments=case.plan.entries(case.n_steps), slots=1)
 
 
-def _option(case: Case, budget: Budget, candidate: Candidate) -> Option:
+def _option(case: Case, budget: Budget, candidate: Candidate) -> StorageOption:
     name, storage, trial = candidate
     kept = dataclasses.replace(case.plan, storage=storage).footprint(case.n_steps, _state(case))
     device = trial.base + _series_bytes(case, case.setup.nt) + kept.device
-    option = Option(name, storage, device, kept.host + kept.transfer, kept.disk, math.inf)
+    option = StorageOption(name, storage, device, kept.host + kept.transfer, kept.disk, math.inf)
     refused = _refusal(option, budget)
     seconds = math.inf if refused else _seconds(case, budget, candidate)
     return dataclasses.replace(option, refused=refused, seconds=seconds)
@@ -403,7 +403,7 @@ def _seconds(case: Case, budget: Budget, candidate: Candidate) -> float:
     return seconds
 
 
-def _refusal(option: Option, budget: Budget) -> str:
+def _refusal(option: StorageOption, budget: Budget) -> str:
     for name in ("device", "host", "disk"):
         if getattr(option, name) > getattr(budget, name):
             return f"over the {name} budget"
@@ -411,7 +411,7 @@ def _refusal(option: Option, budget: Budget) -> str:
 
 
 _KNOWN: dict[tuple[Case, Auto], StoragePlan] = {}
-"""What was chosen for a kind of problem stays, as long as the process lives."""
+"""The plan for each kind of problem, kept as long as the process lives."""
 
 
 def storage_plan(case: Case, auto: Auto) -> StoragePlan:
@@ -467,12 +467,12 @@ class Pending(Storage):
         return plan.chosen.storage
 
     def report(self) -> StoragePlan:
-        """What there is to choose from, measured if it was not before."""
+        """The options, measured if they were not before."""
         return storage_plan(self.case, self.auto)
 
     @property
     def known(self) -> StoragePlan | None:
-        """The same if it was measured before."""
+        """The options if they were measured before, else None."""
         return _KNOWN.get((self.case, self.auto))
 
     def history_spec(self, n_entries, spec, state):

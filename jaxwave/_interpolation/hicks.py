@@ -108,6 +108,8 @@ class Hicks:
     """Locations for a propagator: integers [shot, cell, axis]."""
     rows: Rows
     """Which of these cells each point needs, and with which weights."""
+    model_shape: tuple[int, ...]
+    """Cells of the model along each axis."""
 
     def __init__(
         self,
@@ -127,10 +129,11 @@ class Hicks:
         offsets = arguments.offsets(offset, len(shape))
         faces = arguments.mirrors(mirror, mirror_plane, offsets, shape)
         direction = arguments.direction(dipole_axis, dipole_direction, x.shape)
-        self._fill(*_layout(x, direction, shape, offsets, faces, arguments.windows(half_width, beta)))
+        cells, rows = _layout(x, direction, shape, offsets, faces, arguments.windows(half_width, beta))
+        self._fill(cells, rows, shape)
 
-    def _fill(self, cells: Any, rows: Rows) -> None:
-        for name, value in (("cells", cells), ("rows", rows)):
+    def _fill(self, cells: Any, rows: Rows, model_shape: tuple[int, ...]) -> None:
+        for name, value in (("cells", cells), ("rows", rows), ("model_shape", model_shape)):
             object.__setattr__(self, name, value)  # the one time that a frozen object is written to
 
     @property
@@ -156,8 +159,12 @@ class Hicks:
         Raises:
             TypeError, ValueError: If ``amplitudes`` is not such an array.
         """
-        f = validate.real_array("amplitudes", amplitudes)
-        arguments.check_amplitudes("amplitudes", f, "point", self.rows.first.shape[:2])
+        return self.cell_amplitudes("amplitudes", amplitudes)
+
+    def cell_amplitudes(self, name: str, f: ArrayLike) -> jax.Array:
+        """The same of what messages call ``name``."""
+        f = validate.real_array(name, f)
+        arguments.check_amplitudes(name, f, "point", self.rows.first.shape[:2])
         return spread(self.rows.astype(f.dtype), f, self.cells.shape[1])
 
     def receiver(self, amplitudes: ArrayLike) -> jax.Array:
@@ -188,13 +195,13 @@ class Hicks:
         take = jnp.asarray if is_traced(shots) else lambda x: x
         return jax.tree.map(lambda x: take(x)[shots], self)
 
-    def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
-        return (self.cells, self.rows), None
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        return (self.cells, self.rows), self.model_shape
 
     @classmethod
-    def tree_unflatten(cls, _: None, leaves: Sequence[Any]) -> Hicks:
+    def tree_unflatten(cls, model_shape: tuple[int, ...], leaves: Sequence[Any]) -> Hicks:
         new = object.__new__(cls)
-        new._fill(*leaves)
+        new._fill(*leaves, model_shape)
         return new
 
 

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxwave._interpolation import Hicks
 from jaxwave._results import State
+from jaxwave._setup.names import SIMULATE, Names
 from jaxwave._timeloop.observe import CallbackState
 from jaxwave.equations.base import Equation
 from jaxwave.storage.auto import Auto
@@ -75,7 +76,11 @@ class Callbacks:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """All arguments of a simulation, as they were given: see :func:`jaxwave.simulate`."""
+    """All arguments of a simulation, as they were given: see :func:`jaxwave.simulate`.
+
+    Attributes:
+        names: What the function that was called calls them, for messages.
+    """
 
     equation: Equation
     grid: Grid
@@ -91,6 +96,7 @@ class Call:
     gradient_interval: int = 1
     storage: str | Storage | Auto = "device"
     callbacks: Callbacks = Callbacks()
+    names: Names = SIMULATE
 
     @property
     def models(self) -> dict[str, Any]:

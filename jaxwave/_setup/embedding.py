@@ -128,7 +128,7 @@ def _no_points(setup: Setup, dtype) -> jax.Array:
 
 
 def _injected(setup: Setup, m, arrays: Arrays, sources: Mapping[str, Points], dtype) -> jax.Array:
-    """What is added to the wavefields in each step: [step, shot, source], one kind of source after the other."""
+    """The increments of the wavefields at the sources: [step, shot, source], one kind of source after the other."""
     parts = [jnp.zeros((setup.n_steps, setup.n_shots, 0), dtype)]
     for kind, f in arrays.amplitudes.items():
         scale = setup.equation.source_scale(m, kind, sources[kind].cells, setup.inner_dt) * sources[kind].weight

@@ -19,6 +19,7 @@ from jaxwave._notices import NoEffectWarning, warn
 from jaxwave._results import State
 from jaxwave._setup import validate
 from jaxwave._setup.call import Boundary, Call, Callbacks, Grid, Places
+from jaxwave._setup.names import PROPAGATORS
 from jaxwave._timeloop.observe import CallbackState
 from jaxwave.equations.base import Equation
 from jaxwave.storage.auto import Auto
@@ -67,15 +68,10 @@ class ScalarOptions(Options, total=False):
 
 
 class ByKind(Options, total=False):
-    """Sources and receivers as mappings from their kinds."""
+    """What the equations of pressure or stress and velocity share: sources and receivers by kind, velocities."""
 
     sources: Annotated[Mapping[str, tuple[ArrayLike, Places]] | None, None]
     receivers: Annotated[Mapping[str, Places] | None, None]
-
-
-class AcousticOptions(ByKind, total=False):
-    """What :func:`jaxwave.acoustic` takes."""
-
     source_amplitudes_p: Amplitudes
     source_amplitudes_z: Amplitudes
     source_amplitudes_y: Amplitudes
@@ -88,49 +84,39 @@ class AcousticOptions(ByKind, total=False):
     receiver_locations_z: Locations
     receiver_locations_y: Locations
     receiver_locations_x: Locations
-    pressure_0: Field
     vz_0: Field
     vy_0: Field
     vx_0: Field
+
+
+class AcousticOptions(ByKind, total=False):
+    """What :func:`jaxwave.acoustic` takes."""
+
+    pressure_0: Field
 
 
 class ElasticOptions(ByKind, total=False):
     """What :func:`jaxwave.elastic` takes."""
 
     mpml_fraction: Annotated[float, 0.0]
-    source_amplitudes_p: Amplitudes
-    source_amplitudes_z: Amplitudes
-    source_amplitudes_y: Amplitudes
-    source_amplitudes_x: Amplitudes
     source_amplitudes_zz: Amplitudes
     source_amplitudes_yz: Amplitudes
     source_amplitudes_xz: Amplitudes
     source_amplitudes_yy: Amplitudes
     source_amplitudes_xy: Amplitudes
     source_amplitudes_xx: Amplitudes
-    source_locations_p: Locations
-    source_locations_z: Locations
-    source_locations_y: Locations
-    source_locations_x: Locations
     source_locations_zz: Locations
     source_locations_yz: Locations
     source_locations_xz: Locations
     source_locations_yy: Locations
     source_locations_xy: Locations
     source_locations_xx: Locations
-    receiver_locations_p: Locations
-    receiver_locations_z: Locations
-    receiver_locations_y: Locations
-    receiver_locations_x: Locations
     receiver_locations_zz: Locations
     receiver_locations_yz: Locations
     receiver_locations_xz: Locations
     receiver_locations_yy: Locations
     receiver_locations_xy: Locations
     receiver_locations_xx: Locations
-    vz_0: Field
-    vy_0: Field
-    vx_0: Field
     sigmazz_0: Field
     sigmayz_0: Field
     sigmaxz_0: Field
@@ -154,8 +140,8 @@ OPTIONS = """
             sources where there are sub-steps.
         model_gradient_sampling_interval: Steps of the loop from one contribution to the model gradient to the next. 1
             (the default) is exact; more stores less.
-        freq_taper_frac, time_pad_frac, time_taper: Options of a resampling in the frequency domain. They do nothing, as
-            there is none, and a :class:`jaxwave.NoEffectWarning` says so. Default 0, 0, False.
+        freq_taper_frac, time_pad_frac, time_taper: Options for resampling in the frequency domain. Nothing is
+            resampled, so they do nothing, and a :class:`jaxwave.NoEffectWarning` says so. Default 0, 0, False.
         forward_callback: Called with a :class:`jaxwave.CallbackState` every ``callback_frequency`` time steps, before
             the step's update.
         backward_callback: The same in the adjoint loop, with the adjoint wavefields.
@@ -223,9 +209,7 @@ def to_call(name: str, options: type, equation: Equation, grid_spacing: Any, dt:
         ValueError: If a source or receiver is given twice, or a storage object with a codec beside it.
     """
     known = defaults(options)
-    for argument in given:
-        if argument not in known:
-            raise TypeError(f"{name}() got an unexpected keyword argument {argument!r}")
+    validate.arguments(name, given, known)
     a = {**known, **given}
     _tell_without_effect(a)
     boundary = Boundary(a["boundary"], a["pml_width"], a["pml_freq"], a.get("mpml_fraction", 0.0))
@@ -245,6 +229,7 @@ def to_call(name: str, options: type, equation: Equation, grid_spacing: Any, dt:
         a["model_gradient_sampling_interval"],
         _storage(a["storage_mode"], a["storage_path"], a["storage_compression"]),
         Callbacks(a["forward_callback"], a["backward_callback"], a["callback_frequency"]),
+        PROPAGATORS,
     )
 
 
@@ -292,7 +277,7 @@ def _storage(mode: Any, path: Any, compression: Any) -> Storage | Auto:
 
 
 def _tell_without_effect(a: Mapping[str, Any]) -> None:
-    """Warns of options of a resampling in the frequency domain, which there is none of."""
+    """Warns of options for resampling in the frequency domain, which a propagator does not do."""
     given = [name for name in ("freq_taper_frac", "time_pad_frac") if validate.fraction(name, a[name])]
     given += ["time_taper"] if validate.flag("time_taper", a["time_taper"]) else []
     if given:

@@ -14,6 +14,7 @@ from jaxwave import grid
 from jaxwave._notices import DispersionWarning, SilentReceiverWarning, UnitWarning, warn
 from jaxwave._setup import validate
 from jaxwave._setup.embedding import Arrays
+from jaxwave._setup.names import Names
 from jaxwave._setup.survey import Region, ignored
 from jaxwave.equations.base import Equation
 
@@ -33,11 +34,12 @@ def models(physics: Equation, given: Mapping[str, Any], ndim: int) -> None:
         physics.check_models(known, ndim)
 
 
-def places(physics: Equation, ndim: int, arrays: Arrays, region: Region, faces: Sequence[str | None]) -> None:
-    """Checks that known sources are where they have an effect, and says so of receivers.
+def places(
+    physics: Equation, ndim: int, arrays: Arrays, region: Region, faces: Sequence[str | None], names: Names
+) -> None:
+    """Refuses known sources that have no effect where they are, and warns of receivers that record nothing.
 
-    Receivers only warn: a line of them across topography, or the window of an interpolation near it, may well have some
-    that record nothing.
+    Receivers only warn: some of a line across topography, or of an interpolation's window near it, may be in vacuum.
     """
     for kind, (model, axes) in physics.source_needs(ndim).items():
         if kind in arrays.sources:
@@ -50,17 +52,16 @@ def places(physics: Equation, ndim: int, arrays: Arrays, region: Region, faces: 
         return validate.silent_points(x, arrays.models[matter], physics.point_offset(kind, ndim), region, faces)
 
     for kind, x in arrays.sources.items():
-        name, amplitudes = validate.named("source_locations", kind), arrays.amplitudes[kind]
-        validate.no_silent_sources(name, x, silent_points(kind, x), amplitudes, matter)
+        validate.no_silent_sources(names.sources(kind), x, silent_points(kind, x), arrays.amplitudes[kind], matter)
     for kind, x in arrays.receivers.items():
         silent = silent_points(kind, x)
         if silent is not None and silent.any():
-            words = validate.where_silent(validate.named("receiver_locations", kind), x, silent, matter)
+            words = validate.where_silent(names.receivers(kind), x, silent, matter)
             warn(SilentReceiverWarning, f"{words}, so it records zeros; {validate.SILENT_REMEDY}")
 
 
 def units(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) -> None:
-    """Says so where a time step is that long that its unit is probably wrong, or another one."""
+    """Warns of a time step so long that the unit of it, of a length or of a speed is probably wrong."""
     if step_ratio >= MANY_SUBSTEPS:
         warn(
             UnitWarning,
@@ -70,8 +71,10 @@ def units(step_ratio: int, dt: float, max_vel: float, spacing: Sequence[float]) 
         )
 
 
-def dispersion(physics: Equation, arrays: Arrays, dt: float, spacing: Sequence[float], accuracy: int) -> None:
-    """Says so where the grid does not carry what the sources send, if both are known."""
+def dispersion(
+    physics: Equation, arrays: Arrays, dt: float, spacing: Sequence[float], accuracy: int, names: Names
+) -> None:
+    """Warns of sources whose waves are too short for the grid, where all values are known."""
     amplitudes, locations, values = map(_known, (arrays.amplitudes, arrays.sources, arrays.models))
     if not amplitudes or locations is None or values is None:
         return
@@ -90,11 +93,11 @@ def dispersion(physics: Equation, arrays: Arrays, dt: float, spacing: Sequence[f
         f"the sources are strongest at {freq:g} Hz, where waves of the smallest speed, {speed:g} m/s, have {cells:.2f} "
         f"cells of {max(spacing):g} m to a wavelength. A grid carries no waves of less than 2 cells, and this one up "
         f"to {grid.max_frequency(speed, spacing, need):.3g} Hz with {need:g} cells (1 % error in speed, "
-        f"accuracy={accuracy}). Records will be wrong: use a finer grid, or lower frequencies",
+        f"{names.accuracy}={accuracy}). Records will be wrong: use a finer grid, or lower frequencies",
     )
 
 
 def _known(arrays: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """Their values, None if any is traced."""
+    """The values of arrays; None if any is traced."""
     values = {name: value for name, x in arrays.items() if (value := validate.concrete(x)) is not None}
     return values if len(values) == len(arrays) else None

@@ -111,5 +111,5 @@ def interpolate(samples: jax.Array, before: jax.Array | None, step_ratio: int) -
 
 
 def last_samples(samples: jax.Array) -> jax.Array:
-    """Those of the samples [..., sample] that a run which goes on needs."""
+    """The last samples of [..., sample], which a run that goes on needs."""
     return samples[..., max(samples.shape[-1] - REACH, 0) :]

@@ -11,6 +11,7 @@ import numpy as np
 from jax import dtypes
 
 from jaxwave._jax_internals import is_traced
+from jaxwave._setup.names import Names
 from jaxwave._setup.validate.values import concrete, first_true, is_many
 
 RAGGED = "give all its parts the same length"
@@ -34,12 +35,12 @@ def real_array(name: str, x: Any, ragged: str = RAGGED) -> jax.Array | np.ndarra
 
 
 def amplitudes(name: str, x: Any) -> jax.Array | np.ndarray:
-    """The same of amplitudes [shot, source, time]."""
+    """A float32 or float64 array of amplitudes [shot, source, time]."""
     return real_array(name, x, FEWER)
 
 
 def real_arrays(**given: Any) -> tuple[jax.Array, ...]:
-    """What a helper takes: float32 or float64 arrays, and also integers, which become floats; as JAX arrays.
+    """Arguments of a helper as JAX arrays: float32, float64 or integers, which become floats.
 
     All get the type of the floats among them, the widest; integers alone that of JAX's default. A number of Python's
     remains one, so that it takes the type of the arrays that it meets.
@@ -107,7 +108,7 @@ def array(name: str, x: Any, fill: str = "value", ragged: str = RAGGED) -> jax.A
 
 
 def conversion(name: str, x: Any) -> str:
-    """How to make real numbers of what is none, or of another type."""
+    """How to convert an array of another type, or of something else than real numbers."""
     kind = x.dtype.kind
     if kind == "c":
         return f"Give its real part, {name}.real, or its magnitude, abs({name})"
@@ -128,8 +129,14 @@ def same_dtype(**arrays: Any) -> jnp.dtype:
     return next(iter(found.values()))
 
 
-def locations(name: str, x: Any) -> jax.Array | np.ndarray:
-    """An integer array [shot, point, axis], of at least 32 bits so that cell numbers can be added to it."""
+def locations(name: str, x: Any, spacing: str) -> jax.Array | np.ndarray:
+    """An integer array [shot, point, axis], of at least 32 bits so that cell numbers can be added to it.
+
+    Args:
+        name: What it is.
+        x: An array, or nested sequences.
+        spacing: What the cell size is called.
+    """
     x = array(name, x, "jaxwave.IGNORE_LOCATION", FEWER)
     if x.size == 0 and x.ndim != 3:
         raise ValueError(
@@ -138,7 +145,8 @@ def locations(name: str, x: Any) -> jax.Array | np.ndarray:
         )
     if x.size and not np.issubdtype(x.dtype, np.integer):
         raise TypeError(
-            f"`{name}` must be an integer array of cell numbers, not metres; got dtype {x.dtype}. {_cells(name, x)}"
+            f"`{name}` must be an integer array of cell numbers, not metres; got dtype {x.dtype}. "
+            f"{_cells(name, x, spacing)}"
         )
     if x.ndim != 3:
         raise ValueError(f"`{name}` must have shape [shot, point, axis]; got shape {x.shape}")
@@ -147,26 +155,28 @@ def locations(name: str, x: Any) -> jax.Array | np.ndarray:
     return x.astype(np.int32) if isinstance(x, jax.Array) else x.astype(np.int64)
 
 
-def _cells(name: str, x: Any) -> str:
-    """How to make cell numbers of what is none."""
+def _cells(name: str, x: Any, spacing: str) -> str:
+    """How to make integer cells of another array."""
     module = "jnp" if isinstance(x, jax.Array) else "np"
     if x.dtype.kind == "b":
         return f"Of a mask of the model's cells: {module}.argwhere({name})[None]"
     if x.dtype.kind in "fV":
         return (
-            f"Round metres to the nearest cell with {module}.rint({module}.divide({name}, grid_spacing)).astype(int) "
+            f"Round metres to the nearest cell with {module}.rint({module}.divide({name}, {spacing})).astype(int) "
             f"and cells with {module}.rint({name}).astype(int), or place points between the cells with jaxwave.Hicks"
         )
     return f"Make whole numbers of it, e.g. np.array({name}, int)"
 
 
-def dimensions(models: Mapping[str, Any], grid_spacing: Any, placed: Sequence[Any], fields: Sequence[Any]) -> int:
+def dimensions(
+    models: Mapping[str, Any], spacing: Any, placed: Sequence[Any], fields: Sequence[Any], names: Names
+) -> int:
     """The number of space dimensions: from the locations, the spacing or initial wavefields, else the models' rank."""
     first, model = next(iter(models.items()))
     if placed:
         ndim, source = placed[0].shape[-1], f"locations have {placed[0].shape[-1]} coordinates (their last axis)"
-    elif is_many(grid_spacing):
-        ndim, source = len(grid_spacing), f"`grid_spacing` has {len(grid_spacing)} values"
+    elif is_many(spacing):
+        ndim, source = len(spacing), f"`{names.spacing}` has {len(spacing)} values"
     elif fields:
         ndim, source = fields[0].ndim - 1, f"initial wavefields have shape {fields[0].shape}, shots first"
     else:
@@ -186,6 +196,17 @@ def dimensions(models: Mapping[str, Any], grid_spacing: Any, placed: Sequence[An
     return ndim
 
 
+def same_model(name: str, shape: tuple[int, ...], models: Mapping[str, Any]) -> None:
+    """Checks that points between the cells, of a model of this shape, are of the models that they are used with."""
+    model, x = next(iter(models.items()))
+    cells = x.shape[-len(shape) :]
+    if cells != shape:
+        raise ValueError(
+            f"`{name}` was made for a model of {shape} cells, but `{model}` has {cells}: its cells and weights are of "
+            f"that model. Make it for this one, as jaxwave.Hicks(locations, {cells})"
+        )
+
+
 def least_dimensions(physics: str, ndim: int, known: Sequence[int]) -> None:
     """Checks that an equation exists in so many dimensions."""
     if ndim not in known:
@@ -201,6 +222,12 @@ def kinds(what: str, given: Mapping[str, Any], known: Sequence[str], ndim: int) 
                 f"{'a pair (amplitudes, locations)' if what == 'source' else 'the locations'} in place of a mapping"
             )
         if kind not in known:
+            if not kind:
+                parts = "(amplitudes, locations)" if what == "source" else "locations"
+                raise ValueError(
+                    f"{what}s of this equation are of several kinds; give a mapping from kinds to them, such as "
+                    f"{what}s={{{known[0]!r}: {parts}}}"
+                )
             raise ValueError(
                 f"there is no {what} of kind {kind!r} in {ndim} dimensions; use {', '.join(map(repr, known))} "
                 "(components are named z, y, x from the slowest axis to the fastest: y and x in 2-D, x in 1-D)"
@@ -214,12 +241,13 @@ def field_names(given: Mapping[str, Any], known: Mapping[str, Any], ndim: int) -
             raise ValueError(f"there is no wavefield `{name}` in {ndim} dimensions; there are {', '.join(known)}")
 
 
-def field_ranks(ndim: int, **fields: Any) -> None:
+def field_ranks(ndim: int, fields: Mapping[str, Any], names: Names) -> None:
     """Checks that initial wavefields have an axis of shots and one per dimension."""
     for name, x in fields.items():
         if x is not None and x.ndim != ndim + 1:
             raise ValueError(
-                f"`{name}` must have {ndim + 1} dimensions, the shots and {ndim} of space; got shape {x.shape}"
+                f"`{names.fields(name)}` must have {ndim + 1} dimensions, the shots and {ndim} of space; got shape "
+                f"{x.shape}"
             )
 
 
@@ -246,13 +274,13 @@ def model_shots(models: Mapping[str, Any], ndim: int, n_shots: int) -> None:
             raise ValueError(f"`{name}` must have at least one cell along each axis; got shape {x.shape}")
 
 
-def state(given: Any, groups: Sequence[str]) -> None:
+def state(given: Any, groups: Sequence[str], name: str) -> None:
     """Checks that a state has the memory variables of an equation, whose groups have these names."""
     if not all(hasattr(given, part) for part in ("wavefields", "memory", "last_sources")):
-        raise TypeError(f"`state` must be the state of an earlier result, `result.state`; got {type(given).__name__}")
+        raise TypeError(f"`{name}` must be the state of an earlier result, `result.state`; got {type(given).__name__}")
     if set(given.memory) != set(groups):
         raise ValueError(
-            f"`state` is of another equation: its memory variables are {', '.join(given.memory) or 'none'}, those of "
+            f"`{name}` is of another equation: its memory variables are {', '.join(given.memory) or 'none'}, those of "
             f"this one {', '.join(groups) or 'none'}"
         )
 
@@ -266,12 +294,12 @@ def old_state(initial_state: Any, parts: Sequence[str]) -> None:
         )
 
 
-def same_substeps(initial_state: Any, last: Any, step_ratio: int) -> None:
-    """Checks that a state is of a run with as many sub-steps; ``last`` is what it has of that run's sources."""
+def same_substeps(given: Any, last: Any, step_ratio: int, name: str) -> None:
+    """Checks that a state is of a run with as many sub-steps; ``last`` are the last samples of that run's sources."""
     before = 1 if last is None else last.step_ratio
-    if initial_state is not None and before != step_ratio:
+    if given is not None and before != step_ratio:
         raise ValueError(
-            f"`initial_state` is of a run with {_divided(before)}, but this run has {_divided(step_ratio)}: its "
+            f"`{name}` is of a run with {_divided(before)}, but this run has {_divided(step_ratio)}: its "
             "wavefields are another step apart. Give the `dt` and the `max_vel` of that run (result.info.max_vel)"
         )
 
@@ -280,7 +308,7 @@ def _divided(step_ratio: int) -> str:
     return f"{step_ratio} sub-steps a time step" if step_ratio > 1 else "no sub-steps"
 
 
-def source_goes_on(samples: Mapping[str, Any], n_samples: int, amplitudes: Mapping[str, Any]) -> None:
+def source_goes_on(samples: Mapping[str, Any], n_samples: int, amplitudes: Mapping[str, Any], names: Names) -> None:
     """Checks that the sources whose last samples a state has go on."""
     for kind, x in samples.items():
         word = f"of kind {kind!r} " if kind else ""
@@ -289,13 +317,13 @@ def source_goes_on(samples: Mapping[str, Any], n_samples: int, amplitudes: Mappi
             continue
         if f is None:
             raise ValueError(
-                f"the run that `initial_state` is of had {x.shape[1]} sources {word}and sub-steps, so their last "
+                f"the run that `{names.state}` is of had {x.shape[1]} sources {word}and sub-steps, so their last "
                 "samples count in this run too, which has none. Give them at the same places, with amplitudes of zeros "
                 "where they have ended"
             )
         if x.shape != (*f.shape[:2], n_samples):
             raise ValueError(
-                f"`initial_state` has the last samples of sources {word}of shape {x.shape} (shots, sources, samples); "
+                f"`{names.state}` has the last samples of sources {word}of shape {x.shape} (shots, sources, samples); "
                 f"this run needs {(*f.shape[:2], n_samples)}. Give the same sources, in the same order"
             )
-        same_dtype(**{"source_amplitudes": f, "the samples of initial_state": x})
+        same_dtype(**{names.amplitudes(kind): f, f"the samples of {names.state}": x})

@@ -12,23 +12,23 @@ from jaxwave._numerics.stencils import ACCURACIES
 from jaxwave._setup.validate.values import is_many, positive, whole
 
 
-def spacing(grid_spacing: Any, ndim: int) -> tuple[float, ...]:
+def spacing(name: str, given: Any, ndim: int) -> tuple[float, ...]:
     """One cell size per axis."""
-    if not is_many(grid_spacing):
-        return (positive("grid_spacing", grid_spacing),) * ndim
-    values = tuple(positive("grid_spacing", h) for h in grid_spacing)
+    if not is_many(given):
+        return (positive(name, given),) * ndim
+    values = tuple(positive(name, h) for h in given)
     if len(values) != ndim:
-        raise ValueError(f"`grid_spacing` must be a number or {ndim} numbers, one per axis; got {len(values)}")
+        raise ValueError(f"`{name}` must be a number or {ndim} numbers, one per axis; got {len(values)}")
     return values
 
 
-def accuracy(order: Any) -> int:
+def accuracy(name: str, order: Any) -> int:
     """A supported order of the differences."""
     if is_traced(order):
-        raise TypeError("`accuracy` must be a number, not a traced value: it is part of the compiled program")
+        raise TypeError(f"`{name}` must be a number, not a traced value: it is part of the compiled program")
     order = order.item() if isinstance(order, jax.Array) and order.ndim == 0 else order
     if order not in ACCURACIES:
-        raise ValueError(f"`accuracy` must be one of {ACCURACIES}; got {order!r}")
+        raise ValueError(f"`{name}` must be one of {ACCURACIES}; got {order!r}")
     return int(order)
 
 
@@ -54,28 +54,28 @@ def region_choice(survey_pad: Any, origin: Any, ndim: int, has_fields: bool) -> 
             raise ValueError(f"`origin` must be {ndim} cell numbers, one per axis; got {origin!r}")
 
 
-def multiaxial(fraction: float, there: bool, equation: str) -> None:
+def multiaxial(name: str, fraction: float, there: bool, equation: str) -> None:
     """Checks that an equation whose layers have no multi-axial form is not asked for one."""
     if fraction and not there:
         raise ValueError(
-            f"`mpml_fraction`={fraction:g} is for equations on a staggered grid; the layers of {equation} damp along "
+            f"`{name}`={fraction:g} is for equations on a staggered grid; the layers of {equation} damp along "
             "their own axis alone. Leave it out"
         )
 
 
-def steps(nt: int | None, amplitudes: Mapping[str, Any]) -> int:
-    """The number of time steps, from the amplitudes of all kinds of sources or from ``nt``."""
+def steps(nt: int | None, amplitudes: Mapping[str, Any], name: str) -> int:
+    """The number of time steps, from the amplitudes of all kinds of sources, called ``name``, or from ``nt``."""
     if not amplitudes:
         if nt is None:
-            raise ValueError("`nt`, the number of time steps, is required when there are no source_amplitudes")
+            raise ValueError(f"`nt`, the number of time steps, is required when there are no {name}")
         return whole("nt", nt, 1)
     found = {x.shape[-1] for x in amplitudes.values()}
     if len(found) > 1:
         listed = ", ".join(f"{kind!r} have {x.shape[-1]}" for kind, x in amplitudes.items())
-        raise ValueError(f"source_amplitudes of all kinds must have the same number of time samples; {listed}")
+        raise ValueError(f"{name} of all kinds must have the same number of time samples; {listed}")
     (samples,) = found
     if nt is not None and whole("nt", nt, 1) != samples:
-        raise ValueError(f"`nt`={nt} contradicts source_amplitudes, which have {samples} time samples; leave nt out")
+        raise ValueError(f"`nt`={nt} contradicts {name}, which have {samples} time samples; leave nt out")
     if samples == 0:
-        raise ValueError("source_amplitudes must have at least one time sample; got none")
+        raise ValueError(f"{name} must have at least one time sample; got none")
     return samples

@@ -6,14 +6,13 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxwave._setup.survey import IGNORE_LOCATION, Region, ignored
 from jaxwave._setup.validate.values import concrete, finite, first_true
 
 
-def sources(names: tuple[str, str], amplitudes: jax.Array | None, places: Any | None) -> None:
+def sources(names: tuple[str, str], amplitudes: Any | None, places: Any | None) -> None:
     """Checks that amplitudes and locations, arguments of these names, come together, agree in shape and are finite."""
     if (amplitudes is None) != (places is None):
         given, missing = names[:: 1 if places is None else -1]

@@ -7,7 +7,7 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -49,12 +49,12 @@ def positive(name: str, x: Any) -> float:
 
 
 def at_most(x: float) -> str:
-    """A number of six digits for a message that tells to use no more than ``x``: one that is itself no more."""
+    """``x`` rounded down to six digits, for a message that gives an upper limit."""
     return f"{decimal.Context(prec=6, rounding=decimal.ROUND_FLOOR).create_decimal_from_float(x):g}"
 
 
 def at_least(x: float) -> str:
-    """The same of no less."""
+    """``x`` rounded up to six digits, for a message that gives a lower limit."""
     return f"{decimal.Context(prec=6, rounding=decimal.ROUND_CEILING).create_decimal_from_float(x):g}"
 
 
@@ -117,18 +117,18 @@ def path(name: str, x: Any) -> str:
     return os.fspath(x)
 
 
-def callbacks(frequency: Any, **functions: Any) -> int:
-    """Checks the callbacks; returns the number of steps from one call to the next."""
-    for name, function in functions.items():
+def callbacks(name: str, frequency: Any, functions: Mapping[str, Any]) -> int:
+    """Checks the callbacks, by their names; returns the number of steps from one call to the next."""
+    for function_name, function in functions.items():
         if function is not None and not callable(function):
-            raise TypeError(f"`{name}` must be a function of one argument, a CallbackState; got {function!r}")
-    return whole("callback_frequency", frequency, 1)
+            raise TypeError(f"`{function_name}` must be a function of one argument, a CallbackState; got {function!r}")
+    return whole(name, frequency, 1)
 
 
-def mapping(name: str, x: Any) -> Mapping[str, Any]:
-    """A mapping from kinds of sources or receivers; empty for None."""
+def mapping(name: str, x: Any, keys: str = "kinds, such as 'p' or 'x'") -> Mapping[str, Any]:
+    """A mapping, by default from kinds of sources or receivers; empty for None."""
     if x is not None and not isinstance(x, Mapping):
-        raise TypeError(f"`{name}` must be a mapping from kinds, such as 'p' or 'x'; got {type(x).__name__}")
+        raise TypeError(f"`{name}` must be a mapping from {keys}; got {type(x).__name__}")
     return x or {}
 
 
@@ -145,9 +145,11 @@ def instance(name: str, x: Any, kind: type, example: str) -> None:
         raise TypeError(f"`{name}` must be a jaxwave.{kind.__name__}, e.g. {example}; got {x!r:.80}")
 
 
-def named(name: str, kind: str) -> str:
-    """The name of an argument that exists once for each kind of source or receiver."""
-    return f"{name}_{kind}" if kind else name
+def arguments(function: str, given: Iterable[str], known: Container[str]) -> None:
+    """Checks that keyword arguments are those of a function."""
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
 def once(name: str, x: Any) -> None:
