@@ -18,7 +18,7 @@ from jaxwave._numerics.stencils import STAGGERED
 from jaxwave._propagators import call_of
 from jaxwave._setup.embedding import run_inputs
 from jaxwave._setup.problem import make_problem
-from jaxwave.equations.leapfrog import scheme_of
+from jaxwave.equations.layout import scheme_of
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.equations.staggered import components, tensor
 

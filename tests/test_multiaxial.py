@@ -17,7 +17,7 @@ from jaxwave._numerics.forms import CPU
 from jaxwave._propagators import call_of
 from jaxwave._setup.problem import make_problem
 from jaxwave.equations.elastic import Elastic
-from jaxwave.equations.leapfrog import layout
+from jaxwave.equations.layout import layout
 
 BETA, RHO = 1500.0, 2000.0
 
