@@ -176,7 +176,7 @@ def _varying(aval) -> frozenset:
 
 def _on_mesh(operands, results: Sequence[jax.ShapeDtypeStruct]) -> list:
     """Types of results on the mesh of the operands, varying over the same axes of it (see :func:`vary_alike`)."""
-    avals = [jax.core.ShapedArray(x.shape, x.dtype) for x in results]
+    avals = [x if isinstance(x, jax.core.ShapedArray) else jax.core.ShapedArray(x.shape, x.dtype) for x in results]
     like = next((x for x in operands if _varying(x)), None)
     if like is None:
         return avals
@@ -200,6 +200,23 @@ def _is_divided(ctx) -> bool:
     if manual is None:
         return getattr(where, "num_devices", None) not in (None, 1)
     return any(n > 1 for name, n in where.mesh.shape.items() if name not in manual)
+
+
+# ---- memory spaces ----
+
+
+def in_host_memory(spec: jax.ShapeDtypeStruct) -> Any:
+    """The type of such an array in the host's memory, among the ``shapes`` of a primitive."""
+    return jax.core.ShapedArray(spec.shape, spec.dtype, memory_space=jax.memory.Space.Host)
+
+
+def keep_in_place(results: Sequence[jax.Array]) -> list[jax.Array]:
+    """The results of a primitive, with those in the host's memory said to be so by an equation of its own.
+
+    JAX lowers a program with memory spaces if it finds such an equation, and does not look into primitives for one.
+    """
+    host = jax.memory.Space.Host
+    return [jax.device_put(x, host) if jax.typeof(x).memory_space == host else x for x in results]
 
 
 # ---- calls from a compiled program to the host ----

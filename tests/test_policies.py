@@ -15,7 +15,17 @@ from helpers import largest
 
 import jaxwave
 from jaxwave.equations.registry import EQUATIONS
-from jaxwave.storage import DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Raw, Recompute, Reverse
+from jaxwave.storage import (
+    DeviceStorage,
+    DiskStorage,
+    Fourier,
+    HostStorage,
+    Int8,
+    PinnedStorage,
+    Raw,
+    Recompute,
+    Reverse,
+)
 
 
 def frequencies(n_steps, dt):
@@ -30,6 +40,7 @@ CODECS = {"raw": Raw(), "int8": Int8(block=16)}
 POLICIES = {
     "device": lambda codec, path: DeviceStorage(codec),
     "cpu": lambda codec, path: HostStorage(codec, steps_per_transfer=7),
+    "pinned": lambda codec, path: PinnedStorage(codec, steps_per_transfer=7),
     "disk": lambda codec, path: DiskStorage(codec, steps_per_transfer=8, path=path),
     "recompute": lambda codec, path: Recompute(codec),
     "recompute, 3 slots": lambda codec, path: Recompute(codec, segments=10, slots=3),

@@ -61,7 +61,7 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
     saved = keeper.open(save, owner, parents) if save else ()
     carry = (x, observe.first_tick(), saved, [keeper.start(h) for h, _ in pairs])
     (x, _, saved, _), data = over_chunks(chunk_body, carry, inputs.amplitudes, chunks, plan.interval, False)
-    return (data, x, saved) if save else (data, x)
+    return (data, x, keeper.close(saved)) if save else (data, x)
 
 
 def adjoint_loop(inputs: AdjointInputs, plan: Plan):

@@ -43,7 +43,7 @@ def propagate(inputs: RunInputs, plan: Plan):
 
 def _bind(primitive, inputs, **params):
     leaves, tree = jax.tree.flatten(inputs)
-    return primitive.bind(*jax_internals.vary_alike(leaves), tree=tree, **params)
+    return jax_internals.keep_in_place(primitive.bind(*jax_internals.vary_alike(leaves), tree=tree, **params))
 
 
 def _bind_run(inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):

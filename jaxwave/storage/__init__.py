@@ -6,6 +6,7 @@ from jaxwave.storage.coarse import Coarse
 from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int4, Int8, Int16, Raw, bounded
 from jaxwave.storage.errors import StorageError, StoragePathError
 from jaxwave.storage.fourier import Fourier
+from jaxwave.storage.pinned import PinnedStorage
 from jaxwave.storage.recompute import Recompute
 from jaxwave.storage.registry import REGISTRY, Stats
 from jaxwave.storage.reverse import Reverse
@@ -47,6 +48,7 @@ __all__ = [
     "Int16",
     "NoStorage",
     "Raw",
+    "PinnedStorage",
     "Recompute",
     "Reverse",
     "Storage",

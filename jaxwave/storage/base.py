@@ -93,6 +93,19 @@ def even_chunks(n_entries: int, most: int) -> int:
     return math.ceil(n_entries / math.ceil(n_entries / size))  # as even as they can be
 
 
+TRANSFER_BYTES = 2**25
+"""32 MiB a transfer: far above what one costs besides, far below a field in 3-D times the number of steps."""
+
+
+def transfer_size(steps: int | None, n_entries: int, spec: Spec) -> int:
+    """Entries of a chunk that is transferred: about ``steps``; if None, about ``TRANSFER_BYTES``, but no more than a
+    32nd of the run, so that what stays on the device is small against the history.
+    """
+    if steps is not None:
+        return math.ceil(n_entries / math.ceil(n_entries / min(steps, n_entries)))
+    return even_chunks(n_entries, min(TRANSFER_BYTES // entry_bytes(spec), n_entries // 32))
+
+
 class Footprint(NamedTuple):
     """Bytes that a history takes.
 
@@ -121,6 +134,8 @@ class Storage(abc.ABC):
         kind: How terms are had later: "stored"; "recomputed" from saved states; or "reversed", by steps back from the
             last state (:mod:`jaxwave._timeloop.histories` has a class for each).
         divisible: Whether shots may be run in groups, each with a history of its own.
+        pipelined: Whether chunks are on their way to and from the history while the loops compute others; the policy
+            then has ``write`` and ``read`` in place of ``put`` and ``get`` (see :mod:`jaxwave.storage.pinned`).
     """
 
     codec: Codec
@@ -128,6 +143,7 @@ class Storage(abc.ABC):
     streams: bool = False
     kind: ClassVar[Literal["stored", "recomputed", "reversed"]] = "stored"
     divisible: bool = True
+    pipelined: ClassVar[bool] = False
 
     @property
     def replays(self) -> bool:
