@@ -455,7 +455,7 @@ class Pending(Storage):
     def codec(self) -> Codec:
         return self.auto.codec
 
-    def settled(self) -> Storage:
+    def settled(self, stored: int) -> Storage:
         """The policy that is chosen, measured if it was not before.
 
         Raises:

@@ -79,6 +79,11 @@ class Plan:
         parts = (part if want else None for want, part in zip(wanted, history.parts, strict=True))
         return StoredHistory(tuple(parts), coefficients)
 
+    def settled(self, n_steps: int, x: Any) -> Plan:
+        """The plan of such a run once a history is asked for: with a policy where there may have been a request."""
+        stored = self._most_terms * self.entries(n_steps) * base.entry_bytes(self.entry_spec(x))
+        return dataclasses.replace(self, storage=self.storage.settled(stored))
+
     # ---- how time divides ----
 
     def history_spec(self, n_steps: int, x: Any, save: tuple[bool, ...]) -> Any:

@@ -6,6 +6,7 @@ from jaxwave.storage.coarse import Coarse
 from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int4, Int8, Int16, Raw, bounded
 from jaxwave.storage.errors import StorageError, StoragePathError
 from jaxwave.storage.fourier import Fourier
+from jaxwave.storage.host_memory import HostMemory
 from jaxwave.storage.pinned import PinnedStorage
 from jaxwave.storage.recompute import Recompute
 from jaxwave.storage.registry import REGISTRY, Stats
@@ -42,13 +43,14 @@ __all__ = [
     "DiskStorage",
     "Float16",
     "Fourier",
+    "HostMemory",
     "HostStorage",
     "Int4",
     "Int8",
     "Int16",
     "NoStorage",
-    "Raw",
     "PinnedStorage",
+    "Raw",
     "Recompute",
     "Reverse",
     "Storage",

@@ -97,13 +97,13 @@ TRANSFER_BYTES = 2**25
 """32 MiB a transfer: far above what one costs besides, far below a field in 3-D times the number of steps."""
 
 
-def transfer_size(steps: int | None, n_entries: int, spec: Spec) -> int:
+def transfer_size(steps: int | None, n_entries: int, spec: Spec, least: int = 1) -> int:
     """Entries of a chunk that is transferred: about ``steps``; if None, about ``TRANSFER_BYTES``, but no more than a
-    32nd of the run, so that what stays on the device is small against the history.
+    32nd of the run, so that what stays on the device is small against the history, and no fewer than ``least``.
     """
     if steps is not None:
         return math.ceil(n_entries / math.ceil(n_entries / min(steps, n_entries)))
-    return even_chunks(n_entries, min(TRANSFER_BYTES // entry_bytes(spec), n_entries // 32))
+    return even_chunks(n_entries, max(least, min(TRANSFER_BYTES // entry_bytes(spec), n_entries // 32)))
 
 
 class Footprint(NamedTuple):
@@ -162,8 +162,10 @@ class Storage(abc.ABC):
         """
         return self
 
-    def settled(self) -> Storage:
-        """The policy itself. A request for one (see :class:`jaxwave._autotune.planning.Pending`) chooses it now."""
+    def settled(self, stored: int) -> Storage:
+        """The policy itself. A request for one (:class:`jaxwave._autotune.planning.Pending`,
+        :class:`jaxwave.storage.host_memory.HostMemory`) chooses it now, told what the terms of all stored steps take.
+        """
         return self
 
     def chunk_size(self, n_entries: int, spec: Spec, state: Spec) -> int:

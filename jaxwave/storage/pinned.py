@@ -1,17 +1,19 @@
 """Histories in pinned host memory, which the device reads and writes by itself: no callback, and no stop of the stream.
 
 The history is an ordinary array of the program that is in the memory space of the host (:class:`jax.memory.Space`). A
-chunk of it is copied by the device's copy engine while kernels compute another: the loops
-(:class:`jaxwave._timeloop.histories.Pipelined`) write the chunk before the one that they are making, and read the one
-after the one that they use. So a history has a tangent like any other, and a program that stores one can be compiled
-without a device, kept, and divided by ``shard_map``.
+chunk of it is on its way while kernels compute another: the loops (:class:`jaxwave._timeloop.histories.Pipelined`)
+write the chunk before the one that they are making, and read the one after the one that they use. So a history has a
+tangent like any other, and a program that stores one can be compiled without a device, kept, and divided by
+``shard_map``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -24,16 +26,21 @@ from jaxwave.storage.base import Footprint, Leaves, Spec, Storage, chunk_spec, e
 from jaxwave.storage.codecs import Codec, Raw
 
 CHUNKS_ON_DEVICE = 3
-"""One that is computed or used, one on its way, and the copy that the compiler makes of it to start the next."""
+"""One that is made or used, one on its way, and the copy that the compiler makes of it to start the next."""
+
+LEAST_STEPS = 2
+"""In a chunk: after an odd number of steps the levels of a leapfrog have changed buffers, and are copied back."""
+
+POOL_LIMIT = "XLA_PJRT_GPU_HOST_MEMORY_LIMIT_GB"
 
 
 @dataclasses.dataclass(frozen=True)
 class PinnedStorage(Storage):
     """``storage_mode="cpu"`` on a GPU: the history is in pinned host memory, and copies overlap with the propagation.
 
-    Memory: every term of every stored step, in pinned host memory; three chunks on the device. Work: one copy each way,
-    which takes time only as far as it takes longer than the steps meanwhile. Derivatives: all. On a CPU both memories
-    are the same, and the history is what it is under ``DeviceStorage``.
+    Memory: every term of every stored step and two chunks, in pinned host memory; three chunks on the device. Work: a
+    copy each way, which takes time as far as it takes longer than the steps meanwhile. Derivatives: all. On a CPU both
+    memories are the same, and nothing is gained over ``DeviceStorage``.
 
     XLA takes pinned memory from a pool, whose size the environment variable ``XLA_PJRT_GPU_HOST_MEMORY_LIMIT_GB`` sets
     before JAX starts: 64 GB if it is not set.
@@ -41,6 +48,9 @@ class PinnedStorage(Storage):
     Attributes:
         codec: Compression, applied on the device before the transfer.
         steps_per_transfer: Stored steps that one copy moves; ``None`` chooses from the field's size.
+        counted: Whether the loops count the places of chunks themselves, for copies by the device's copy engine in
+            place of kernels. Some versions of XLA count wrong, so ``None`` tries it once a process. It is False where
+            there is no GPU to try it on, also when compiling for one: set it if the version is known to be right.
     """
 
     codec: Codec = Raw()
@@ -52,11 +62,14 @@ class PinnedStorage(Storage):
     def __post_init__(self) -> None:
         wholes(self, "a number of steps, at least 1", 1, "steps_per_transfer")
 
+    def resolve(self, period, interval, equation):
+        return self if self.counted is not None else dataclasses.replace(self, counted=counts_right())
+
     def chunk_size(self, n_entries, spec, state):
-        return transfer_size(self.steps_per_transfer, n_entries, spec)
+        return transfer_size(self.steps_per_transfer, n_entries, spec, LEAST_STEPS)
 
     def _places(self, n_entries: int, spec: Spec, state: Spec) -> Spec:
-        """The history: places for one chunk more at either end, as :class:`jaxwave._timeloop.histories.Pipelined` asks."""
+        """The history, with places for one chunk more at either end."""
         size = self.chunk_size(n_entries, spec, state)
         return chunk_spec(spec, (math.ceil(n_entries / size) + 2) * size)
 
@@ -72,25 +85,12 @@ class PinnedStorage(Storage):
         return Footprint(history, CHUNKS_ON_DEVICE * chunk, host=history)
 
     def write(self, history: Leaves, start, chunk: Leaves) -> Leaves:
-        """A chunk into the history, its first entry as number ``start``."""
-        return [_put(h, to_host(x), start) for h, x in zip(history, chunk, strict=True)]
+        """A chunk into the history, its first entry in place ``start``."""
+        return [write(h, to_host(x), start) for h, x in zip(history, chunk, strict=True)]
 
     def read(self, history: Leaves, start, size: int) -> Leaves:
-        """``size`` entries from number ``start`` on."""
-        return [to_device(_get(h, start, size)) for h in history]
-
-
-# Indices that are known not to be negative: XLA does not see what is linear through a case.
-
-
-def _put(history: jax.Array, chunk: jax.Array, start) -> jax.Array:
-    at = (jnp.int32(start), *[0] * (chunk.ndim - 1))
-    return lax.dynamic_update_slice(history, chunk, at, allow_negative_indices=False)
-
-
-def _get(history: jax.Array, start, size: int) -> jax.Array:
-    at = (jnp.int32(start), *[0] * (history.ndim - 1))
-    return lax.dynamic_slice(history, at, (size, *history.shape[1:]), allow_negative_indices=False)
+        """``size`` entries from place ``start`` on."""
+        return [to_device(read(h, start, size)) for h in history]
 
 
 def to_host(x: jax.Array) -> jax.Array:
@@ -103,6 +103,73 @@ def to_device(x: jax.Array) -> jax.Array:
     return jax.device_put(x, jax.memory.Space.Device)
 
 
+# A start is never negative, and JAX is told so: XLA does not see through the case that it would make of it.
+
+
+def write(history: jax.Array, chunk: jax.Array, start) -> jax.Array:
+    """Entries of an array replaced from ``start`` on, within one memory."""
+    at = (jnp.int32(start), *[0] * (chunk.ndim - 1))
+    return lax.dynamic_update_slice(history, chunk, at, allow_negative_indices=False)
+
+
+def read(history: jax.Array, start, size: int) -> jax.Array:
+    """``size`` entries of an array from ``start`` on, within one memory."""
+    at = (jnp.int32(start), *[0] * (history.ndim - 1))
+    return lax.dynamic_slice(history, at, (size, *history.shape[1:]), allow_negative_indices=False)
+
+
+# ---- what there is on this machine ----
+
+
 def pool_bytes() -> int:
     """Bytes of pinned memory that XLA's pool takes at most."""
-    return int(os.environ.get("XLA_PJRT_GPU_HOST_MEMORY_LIMIT_GB", 64)) * 2**30
+    return int(os.environ.get(POOL_LIMIT, 64)) * 2**30
+
+
+def pool_at_hand() -> bool:
+    """Whether programs run on a device that has memory of its own, and pinned memory of the host beside it."""
+    if jax.default_backend() == "cpu":
+        return False
+    return "pinned_host" in {memory.kind for memory in jax.local_devices()[0].addressable_memories()}
+
+
+@functools.cache
+def counts_right() -> bool:
+    """Whether XLA puts chunks where a loop that counts their places itself wants them, on the GPU that there is.
+
+    Versions before the correction of openxla/xla#46231 take the number of the turn for the place, in silence.
+    """
+    if jax.local_devices()[0].platform == "cpu":
+        return False
+    with ThreadPoolExecutor(1) as pool:  # what is traced in this thread does not see it
+        there, back, forth = pool.submit(lambda: [x.tolist() for x in jax.jit(counted_loops)()]).result()
+    return there == forth == list(range(TURNS)) and back == there[::-1]
+
+
+TURNS, STEPS, CELLS = 8, 4, 4096  # of the loops that are tried
+
+
+def counted_loops() -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Chunks with their numbers as content, written in order, and read backward and forward, as the time loops do."""
+    history = to_host(lax.empty(((TURNS + 2) * STEPS, CELLS), jnp.float32))
+    first = jnp.zeros((STEPS, CELLS))
+
+    def put(carry, _):
+        turn, history, chunk = carry
+        history = write(history, to_host(chunk), turn * STEPS)
+        following = jnp.where(turn == 0, first, chunk + 1)
+        return (turn + 1, history, following), following[-1, -1]
+
+    def get(direction):
+        def one(carry, _):
+            turn, chunk = carry
+            number = turn if direction > 0 else TURNS - 1 - turn
+            ahead = to_device(read(history, (number + direction + 1) * STEPS, STEPS))
+            return (turn + 1, ahead), chunk.sum() / chunk.size
+
+        start = (1 if direction > 0 else TURNS) * STEPS
+        return lax.scan(one, (jnp.int32(0), to_device(read(history, start, STEPS))), length=TURNS)[1]
+
+    (_, history, last), numbers = lax.scan(put, (jnp.int32(0), history, first), length=TURNS)
+    history = write(history, to_host(last), TURNS * STEPS)
+    return numbers, get(-1), get(+1)
