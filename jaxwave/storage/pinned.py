@@ -108,13 +108,13 @@ def to_device(x: jax.Array) -> jax.Array:
 
 def write(history: jax.Array, chunk: jax.Array, start) -> jax.Array:
     """Entries of an array replaced from ``start`` on, within one memory."""
-    at = (jnp.int32(start), *[0] * (chunk.ndim - 1))
+    at = (jnp.int32(start), *[jnp.int32(0)] * (chunk.ndim - 1))
     return lax.dynamic_update_slice(history, chunk, at, allow_negative_indices=False)
 
 
 def read(history: jax.Array, start, size: int) -> jax.Array:
     """``size`` entries of an array from ``start`` on, within one memory."""
-    at = (jnp.int32(start), *[0] * (history.ndim - 1))
+    at = (jnp.int32(start), *[jnp.int32(0)] * (history.ndim - 1))
     return lax.dynamic_slice(history, at, (size, *history.shape[1:]), allow_negative_indices=False)
 
 
