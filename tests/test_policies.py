@@ -45,9 +45,11 @@ POLICIES = {
     "recompute": lambda codec, path: Recompute(codec),
     "recompute, 3 slots": lambda codec, path: Recompute(codec, segments=10, slots=3),
     "recompute, states in RAM": lambda codec, path: Recompute(codec, checkpoints=HostStorage()),
+    "recompute, states pinned": lambda codec, path: Recompute(codec, checkpoints=PinnedStorage()),
     "recompute, states on disk": lambda codec, path: Recompute(codec, checkpoints=DiskStorage(path=path)),
     "reverse": lambda codec, path: Reverse(codec, segment=8),
     "reverse, layers in RAM": lambda codec, path: Reverse(codec, ring=HostStorage(), segment=7),
+    "reverse, layers pinned": lambda codec, path: Reverse(codec, ring=PinnedStorage(), segment=7),
     "fourier, all frequencies": lambda codec, path: Fourier(frequencies=frequencies(NT, DT)),
 }
 
@@ -166,7 +168,7 @@ CELLS += [
 ]
 
 
-GAUSS_NEWTON = ("cpu", "recompute", "reverse")
+GAUSS_NEWTON = ("cpu", "pinned", "recompute", "reverse")
 VMAP = GAUSS_NEWTON
 EAGER = ("device", *VMAP)
 

@@ -18,6 +18,7 @@ from jaxwave._timeloop import observe
 from jaxwave._timeloop.chunks import History, Parts, Plan, RecomputedHistory, RunInputs, StoredHistory, map_present
 from jaxwave._timeloop.forward import forward_chunk
 from jaxwave.storage.base import chunk_spec
+from jaxwave.storage.pinned import opaque
 
 
 def as_history(plan: Plan, inputs: RunInputs, saved: Any, wanted: tuple[bool, ...]) -> History:
@@ -168,8 +169,10 @@ class Pipelined(Stored):
 
     def _count(self, i, turn: jax.Array) -> tuple[Any, jax.Array]:
         """The number of a chunk, counted in a loop, and the turns with this one."""
-        if isinstance(i, int) or not self._plan.storage.counted:
+        if isinstance(i, int):
             return i, turn
+        if not self._plan.storage.counted:
+            return opaque(i), turn
         return (turn if self._direction > 0 else self._chunks.full - 1 - turn), turn + 1
 
 
@@ -193,6 +196,7 @@ class Replaying(Stored):
         self._quiet = dataclasses.replace(plan, observer=None)
         self._leaves, self._structure = jax.tree.flatten(x)
         self._schedule = plan.storage.schedule(*plan.sizes(n_steps, x))
+        self._ahead = plan.storage.checkpoints.pipelined  # states are fetched while those before them are used
 
     def open(self, save, owner, parents):
         return self._plan.storage.open(*self._plan.sizes(self._n_steps, self._x), owner, parents)
@@ -205,13 +209,16 @@ class Replaying(Stored):
 
     def start(self, history):
         if self._schedule.keeps_all:
-            return ()
+            first = 0 if self._direction > 0 else self._schedule.places - 1
+            return self._front(history.run, first) if self._ahead else ()
         return self._front(history.run, 0) if self._direction > 0 else self._slots(history.run)
 
     def read(self, history, cursor, i, size):
         run, save = history.run, history.wanted
         if self._schedule.keeps_all:
-            return self._replay(run, self._front(run, i), i, size, save)[1], cursor
+            front = cursor if self._ahead else self._front(run, i)
+            cursor = self._front(run, i + self._direction) if self._ahead else cursor
+            return self._replay(run, front, i, size, save)[1], cursor
         if self._direction > 0:
             front, chunks = self._replay(run, cursor, i, size, save)
             return chunks, front
@@ -298,7 +305,7 @@ class Reversing(Stored):
         return self._plan.storage.open(*self._plan.sizes(self._n_steps, self._x), owner, parents)
 
     def buffer(self, saved, i, size, save):
-        if not save or self._plan.storage.streams:
+        if not save or self._plan.storage.elsewhere:
             return super().buffer(saved, i, size, save)
         return (self._plan.storage.rings(saved),), i * self._size
 

@@ -84,6 +84,14 @@ class PinnedStorage(Storage):
         chunk = self.chunk_size(n_entries, spec, state) * entry_bytes(spec)
         return Footprint(history, CHUNKS_ON_DEVICE * chunk, host=history)
 
+    # Of chunks that have ``steps_per_transfer`` entries, as the tier of a policy that replays.
+
+    def put(self, history, i, chunk):
+        return self.write(history, (opaque(i) + 1) * self.steps_per_transfer, chunk)
+
+    def get(self, history, i, spec, direction):
+        return self.read(history, (opaque(i) + 1) * self.steps_per_transfer, spec[0].shape[0])
+
     def write(self, history: Leaves, start, chunk: Leaves) -> Leaves:
         """A chunk into the history, its first entry in place ``start``."""
         return [write(h, to_host(x), start) for h, x in zip(history, chunk, strict=True)]
@@ -101,6 +109,11 @@ def to_host(x: jax.Array) -> jax.Array:
 def to_device(x: jax.Array) -> jax.Array:
     """The same array in the device's memory."""
     return jax.device_put(x, jax.memory.Space.Device)
+
+
+def opaque(i) -> jax.Array:
+    """A number of which XLA does not know how it comes about."""
+    return lax.optimization_barrier(jnp.int32(i))
 
 
 # A start is never negative, and JAX is told so: XLA does not see through the case that it would make of it.
