@@ -155,34 +155,34 @@ def counts_right() -> bool:
     if jax.local_devices()[0].platform == "cpu":
         return False
     with ThreadPoolExecutor(1) as pool:  # what is traced in this thread does not see it
-        there, back, forth = pool.submit(lambda: [x.tolist() for x in jax.jit(counted_loops)()]).result()
-    return there == forth == list(range(TURNS)) and back == there[::-1]
+        back, forth = pool.submit(lambda: [x.tolist() for x in jax.jit(counted_loops)()]).result()
+    return back == forth[::-1] == [*range(TURNS)][::-1]
 
 
 TURNS, STEPS, CELLS = 8, 4, 4096  # of the loops that are tried
 
 
-def counted_loops() -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Chunks with their numbers as content, written in order, and read backward and forward, as the time loops do."""
-    history = to_host(lax.empty(((TURNS + 2) * STEPS, CELLS), jnp.float32))
-    first = jnp.zeros((STEPS, CELLS))
+def counted_loops() -> tuple[jax.Array, jax.Array]:
+    """Chunks whose numbers are their content are written, and read backward and forward, as by the time loops."""
+
+    def chunk(number):
+        return jnp.full((STEPS, CELLS), number, jnp.float32)
 
     def put(carry, _):
-        turn, history, chunk = carry
-        history = write(history, to_host(chunk), turn * STEPS)
-        following = jnp.where(turn == 0, first, chunk + 1)
-        return (turn + 1, history, following), following[-1, -1]
+        turn, history, last = carry
+        return (turn + 1, write(history, to_host(last), turn * STEPS), chunk(turn)), None
 
-    def get(direction):
-        def one(carry, _):
-            turn, chunk = carry
+    def numbers(history, direction):
+        def get(carry, _):
+            turn, ahead = carry
             number = turn if direction > 0 else TURNS - 1 - turn
-            ahead = to_device(read(history, (number + direction + 1) * STEPS, STEPS))
-            return (turn + 1, ahead), chunk.sum() / chunk.size
+            following = to_device(read(history, (number + direction + 1) * STEPS, STEPS))
+            return (turn + 1, following), ahead.mean()
 
-        start = (1 if direction > 0 else TURNS) * STEPS
-        return lax.scan(one, (jnp.int32(0), to_device(read(history, start, STEPS))), length=TURNS)[1]
+        first = to_device(read(history, (1 if direction > 0 else TURNS) * STEPS, STEPS))
+        return lax.scan(get, (jnp.int32(0), first), length=TURNS)[1]
 
-    (_, history, last), numbers = lax.scan(put, (jnp.int32(0), history, first), length=TURNS)
+    history = to_host(lax.empty(((TURNS + 2) * STEPS, CELLS), jnp.float32))
+    (_, history, last), _ = lax.scan(put, (jnp.int32(0), history, chunk(0)), length=TURNS)
     history = write(history, to_host(last), TURNS * STEPS)
-    return numbers, get(-1), get(+1)
+    return numbers(history, -1), numbers(history, +1)
