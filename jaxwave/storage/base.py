@@ -5,6 +5,7 @@ many entries make a chunk and what becomes of a full one:
 
     device: one chunk for the whole run; the chunk is the history.
     host, disk (:mod:`jaxwave.storage.streamed`): chunks leave the device as they fill, and come back one by one.
+    pinned (:mod:`jaxwave.storage.pinned`): the same, by the device itself, while it computes the next chunk.
     recompute (:mod:`jaxwave.storage.recompute`): chunks are thrown away and made again from the state at their start.
     fourier (:mod:`jaxwave.storage.fourier`): one chunk, into which every entry is added at a few frequencies.
 

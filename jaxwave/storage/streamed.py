@@ -98,10 +98,10 @@ class Streamed(Storage):
 
 @dataclasses.dataclass(frozen=True)
 class HostStorage(Streamed):
-    """``storage_mode="cpu"``: chunks are streamed to host RAM, into buffers that are reused from call to call.
+    """``storage_mode="cpu"`` on a CPU: chunks are streamed to host RAM, into buffers that are reused from call to call.
 
     Memory: every term of every stored step, in RAM; a few chunks on the device. Work: the copies, which overlap with
-    the propagation only on a GPU. Derivatives: all.
+    the propagation only on a GPU, where :class:`PinnedStorage` needs no callbacks. Derivatives: all.
     """
 
     def keeper(self, n_chunks, specs, n_entries):
