@@ -13,6 +13,7 @@ from test_policies import DT, SPACING, gauss_newton, grad, problem, vmap
 
 import jaxwave
 from jaxwave import _jax_internals as jax_internals
+from jaxwave._autotune import planning
 from jaxwave._timeloop import groups
 from jaxwave.storage import (
     BFloat16,
@@ -191,6 +192,18 @@ def test_the_loops_that_are_tried_on_a_gpu():
     back, forth = (x.tolist() for x in jax.jit(pinned.counted_loops)())
     assert forth == list(range(pinned.TURNS)) and back == forth[::-1]
     assert pinned.counts_right() is False  # there is no GPU to try them on
+
+
+def test_plans_list_pinned_memory_where_there_is_some(monkeypatch):
+    monkeypatch.setattr(planning, "pool_at_hand", lambda: True)
+    nothing = jaxwave.storage.Auto(device=0, host=0, disk=0)  # so that nothing is timed
+    report = jaxwave.plan(problem(1)[0], SPACING, DT, **SURVEY, storage_mode=nothing)
+    (option,) = (option for option in report.options if isinstance(option.storage, PinnedStorage))
+    assert option.name == "pinned host RAM" and option.refused == "over the device budget"
+    enough = planning.Budget(2**50, 2**50, 2**50)
+    assert planning._refusal(option, enough) == ""
+    monkeypatch.setenv(pinned.POOL_LIMIT, "0")
+    assert planning._refusal(option, enough) == "over the pool of pinned memory"
 
 
 # ---- sizes and arguments ----
