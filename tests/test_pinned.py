@@ -17,6 +17,8 @@ from jaxwave._autotune import planning
 from jaxwave._timeloop import groups
 from jaxwave.storage import (
     BFloat16,
+    Coarse,
+    DeviceStorage,
     HostMemory,
     HostStorage,
     Int8,
@@ -57,6 +59,18 @@ def test_gradients_are_those_of_the_device_to_the_last_bit(interval, counted, si
     for size in sizes:
         storage = PinnedStorage(steps_per_transfer=size, counted=counted)
         assert bitwise_equal(program(grad, v, dv, records, storage_mode=storage, **options), want), size
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("codec", [Int8(block=16), Coarse(2, BFloat16())], ids=str)
+def test_codecs(codec):
+    """What is compressed before it is copied is what is compressed and stays."""
+    v, dv, records = problem(1)
+    want, got = (
+        program(grad, v, dv, records, storage_mode=storage)
+        for storage in (DeviceStorage(codec), PinnedStorage(codec, steps_per_transfer=7))
+    )
+    assert bitwise_equal(got, want)
 
 
 @pytest.mark.parametrize("counted", [True, False])
