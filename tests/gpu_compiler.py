@@ -52,7 +52,7 @@ def compiled(gpu, function, *shapes):
     where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where) for x in shapes]
     jax.default_backend = lambda: "gpu"  # which chooses the formulation of some parts
-    # What is on for the newest GPUs and off for older ones, where transfers would then wait for the steps.
+    # It is on for an H100 and off for a T4, where transfers would then wait for the steps.
     options = {"xla_gpu_enable_latency_hiding_scheduler": True}
     return jax.jit(function, out_shardings=where).lower(*shapes).compile(compiler_options=options)
 
