@@ -52,7 +52,21 @@ def platform_of(values: Sequence[Any]) -> str:
 
 # ---- symbolic zeros and undefined primals: what the rules of derivatives meet in place of arrays ----
 
-instantiate_zeros = ad.instantiate_zeros
+
+def instantiate_zeros(x: Any) -> Any:
+    """The array that a symbolic zero stands for, in the memory of its type; anything else as it is."""
+    if is_zero(x) and x.aval.memory_space == jax.memory.Space.Host:
+        return _zeros_on_host(x.aval.shape, x.aval.dtype)
+    return ad.instantiate_zeros(x)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _zeros_on_host(shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Zeros in the host's memory, of which the device holds one row at a time."""
+    host = jax.memory.Space.Host
+    row = jax.device_put(jax.numpy.zeros((1, *shape[1:]), dtype), host)
+    whole = jax.device_put(lax.empty(shape, dtype), host)
+    return lax.fori_loop(0, shape[0], lambda i, x: lax.dynamic_update_slice_in_dim(x, row, i, 0), whole)
 
 
 def is_symbol(x: Any) -> bool:
@@ -187,7 +201,7 @@ def _varying(aval) -> frozenset:
 
 def _on_mesh(operands, results: Sequence[jax.ShapeDtypeStruct]) -> list:
     """Types of results on the mesh of the operands, varying over the same axes of it (see :func:`vary_alike`)."""
-    avals = [jax.core.ShapedArray(x.shape, x.dtype) for x in results]
+    avals = [x if isinstance(x, jax.core.ShapedArray) else jax.core.ShapedArray(x.shape, x.dtype) for x in results]
     like = next((x for x in operands if _varying(x)), None)
     if like is None:
         return avals
@@ -211,6 +225,49 @@ def _is_divided(ctx) -> bool:
     if manual is None:
         return getattr(where, "num_devices", None) not in (None, 1)
     return any(n > 1 for name, n in where.mesh.shape.items() if name not in manual)
+
+
+# ---- memory spaces ----
+
+
+def in_host_memory(spec: jax.ShapeDtypeStruct) -> Any:
+    """The type of such an array in the host's memory, among the ``shapes`` of a primitive."""
+    return jax.core.ShapedArray(spec.shape, spec.dtype, memory_space=jax.memory.Space.Host)
+
+
+def keep_in_place(results: Sequence[jax.Array]) -> list[jax.Array]:
+    """The results of a primitive, with those in the host's memory said to be so by an equation of its own.
+
+    JAX lowers a program with memory spaces if it finds such an equation, and does not look into primitives for one.
+    """
+    host = jax.memory.Space.Host
+    return [jax.device_put(x, host) if jax.typeof(x).memory_space == host else x for x in results]
+
+
+def map_in_place(function: Callable, xs: Sequence[jax.Array]) -> list[jax.Array]:
+    """``lax.map`` of a function with several results, for arrays in either memory.
+
+    XLA makes what a scan stacks on the device, whatever its type says; so results in the host's memory are carried.
+    """
+    host, n = jax.memory.Space.Host, len(xs[0])
+    results = jax.make_jaxpr(lambda xs: function([x[0] for x in xs]))(xs).out_avals
+    stacked = [aval.memory_space != host for aval in results]
+
+    def empty(aval):
+        return jax.device_put(lax.empty((n, *aval.shape), aval.dtype), host)
+
+    def one(kept, x):
+        i, moving = x
+        out = function(moving)
+        kept = [
+            None if stacks else lax.dynamic_update_index_in_dim(whole, part, i, 0)
+            for stacks, whole, part in zip(stacked, kept, out, strict=True)
+        ]
+        return kept, [part if stacks else None for stacks, part in zip(stacked, out, strict=True)]
+
+    start = [None if stacks else empty(aval) for stacks, aval in zip(stacked, results, strict=True)]
+    kept, found = lax.scan(one, start, (jax.numpy.arange(n), xs))
+    return [found[k] if stacks else kept[k] for k, stacks in enumerate(stacked)]
 
 
 # ---- calls from a compiled program to the host ----

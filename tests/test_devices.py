@@ -44,10 +44,11 @@ def everything(misfit):
 want = jax.jit(everything(lambda *x: misfit(*x, "device")))(v, amplitudes, places)
 
 for mode in sys.argv[2].split(","):
+    mode = jaxwave.storage.PinnedStorage(steps_per_transfer=3) if mode == "pinned" else mode
     # With the default check_vma, a misfit that is a sum over the devices has the gradient of the whole survey.
     local = lambda v, a, p: misfit(v, a, p, mode)
     spread = jax.shard_map(lambda *x: jax.lax.psum(local(*x), "shots"), mesh=mesh, in_specs=spec, out_specs=P())
-    if mode in ("device", "cpu"):
+    if mode in ("device", "cpu") or not isinstance(mode, str):
         for found, expected in zip(jax.jit(everything(spread))(v, amplitudes, places), want, strict=True):
             close(found, expected)
     # The derivative taken within it, as in the loop of an optimiser that runs on all devices.
@@ -76,7 +77,7 @@ print("right")
 """
 
 
-@pytest.mark.parametrize("modes", ["device,recompute", pytest.param("cpu,disk", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("modes", ["device,recompute,pinned", pytest.param("cpu,disk", marks=pytest.mark.slow)])
 def test_every_way_to_divide_shots_among_devices_gives_the_same_derivatives(modes, tmp_path):
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path), modes]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=900)

@@ -212,7 +212,7 @@ def test_bad_requests(make, text):
 
 
 def test_bad_checkpoints():
-    with pytest.raises(TypeError, match="must be a DeviceStorage, HostStorage or DiskStorage"):
+    with pytest.raises(TypeError, match="must be a DeviceStorage, PinnedStorage, HostStorage or DiskStorage"):
         Recompute(checkpoints=Recompute())
     with pytest.raises(TypeError, match=r"must be a jaxwave\.storage\.Auto"):
         jaxwave.plan(V, 5.0, 1e-3, storage_mode="auto", **SURVEY)

@@ -18,7 +18,17 @@ from jaxwave._propagators import call_of
 from jaxwave._setup.embedding import pad_inputs
 from jaxwave._setup.problem import make_problem
 from jaxwave.equations.registry import EQUATIONS
-from jaxwave.storage import DeviceStorage, DiskStorage, Fourier, HostStorage, Int8, Raw, Recompute, Reverse
+from jaxwave.storage import (
+    DeviceStorage,
+    DiskStorage,
+    Fourier,
+    HostStorage,
+    Int8,
+    PinnedStorage,
+    Raw,
+    Recompute,
+    Reverse,
+)
 
 
 def frequencies(n_steps, dt):
@@ -33,13 +43,16 @@ CODECS = {"raw": Raw(), "int8": Int8(block=16)}
 POLICIES = {
     "device": lambda codec, path: DeviceStorage(codec),
     "cpu": lambda codec, path: HostStorage(codec, steps_per_transfer=7),
+    "pinned": lambda codec, path: PinnedStorage(codec, steps_per_transfer=7),
     "disk": lambda codec, path: DiskStorage(codec, steps_per_transfer=8, path=path),
     "recompute": lambda codec, path: Recompute(codec),
     "recompute, 3 slots": lambda codec, path: Recompute(codec, segments=10, slots=3),
     "recompute, states in RAM": lambda codec, path: Recompute(codec, checkpoints=HostStorage()),
+    "recompute, states pinned": lambda codec, path: Recompute(codec, checkpoints=PinnedStorage()),
     "recompute, states on disk": lambda codec, path: Recompute(codec, checkpoints=DiskStorage(path=path)),
     "reverse": lambda codec, path: Reverse(codec, segment=8),
     "reverse, layers in RAM": lambda codec, path: Reverse(codec, ring=HostStorage(), segment=7),
+    "reverse, layers pinned": lambda codec, path: Reverse(codec, ring=PinnedStorage(), segment=7),
     "fourier, all frequencies": lambda codec, path: Fourier(frequencies=frequencies(NT, DT)),
 }
 
@@ -158,7 +171,7 @@ CELLS += [
 ]
 
 
-GAUSS_NEWTON = ("cpu", "recompute", "reverse")
+GAUSS_NEWTON = ("cpu", "pinned", "recompute", "reverse")
 VMAP = GAUSS_NEWTON
 EAGER = ("device", *VMAP)
 

@@ -100,8 +100,8 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
 def _add_up(problem: Problem, x: Any, device: int) -> MemoryEstimate:
     """The estimate for states like ``x`` and a program that takes ``device`` bytes."""
     setup = problem.setup
-    plan = dataclasses.replace(problem.plan, storage=problem.plan.storage.settled())
     n_steps = setup.n_steps
+    plan = problem.plan.settled(n_steps, x)
     kept = plan.footprint(n_steps, x)
     uncompressed = dataclasses.replace(plan, storage=DeviceStorage()).footprint(n_steps, x).history
     return MemoryEstimate(device, kept.host, kept.transfer, kept.disk, kept.history, uncompressed)

@@ -34,6 +34,7 @@ from jaxwave._timeloop.rules import propagate
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, Storage
 from jaxwave.storage.codecs import Codec
+from jaxwave.storage.pinned import PinnedStorage, counts_right, pool_at_hand, pool_bytes
 from jaxwave.storage.recompute import Recompute
 from jaxwave.storage.reverse import Reverse
 from jaxwave.storage.streamed import DiskStorage, HostStorage
@@ -345,6 +346,8 @@ def _candidates(case: Case, auto: Auto, budget: Budget) -> list[Candidate]:
     """All policies that the problem allows."""
     codec, disk = auto.codec, DiskStorage(auto.codec, path=auto.path)
     stored = [("device", DeviceStorage(codec)), ("host RAM", HostStorage(codec)), ("disk", disk)]
+    if pool_at_hand():
+        stored.insert(1, ("pinned host RAM", PinnedStorage(codec, counted=counts_right())))
     found = [Candidate(name, storage, _try(case, storage)) for name, storage in stored]
     room = _room(case, budget)
     nt = _within(case, Recompute(codec, segments=2), room - found[0].trial.base, LEAST_STEPS)
@@ -407,6 +410,8 @@ def _refusal(option: StorageOption, budget: Budget) -> str:
     for name in ("device", "host", "disk"):
         if getattr(option, name) > getattr(budget, name):
             return f"over the {name} budget"
+    if isinstance(option.storage, PinnedStorage) and option.host > pool_bytes():
+        return "over the pool of pinned memory"
     return "over the free memory" if option.device + option.host > budget.memory else ""
 
 
@@ -455,7 +460,7 @@ class Pending(Storage):
     def codec(self) -> Codec:
         return self.auto.codec
 
-    def settled(self) -> Storage:
+    def settled(self, stored: int) -> Storage:
         """The policy that is chosen, measured if it was not before.
 
         Raises:

@@ -84,6 +84,11 @@ class Plan:
         parts = (part if want else None for want, part in zip(wanted, history.parts, strict=True))
         return StoredHistory(tuple(parts), coefficients)
 
+    def settled(self, n_steps: int, x: Any) -> Plan:
+        """The plan of such a run once a history is asked for: with a policy where there may have been a request."""
+        stored = self._most_terms * self.entries(n_steps) * base.entry_bytes(self.entry_spec(x))
+        return dataclasses.replace(self, storage=self.storage.settled(stored))
+
     # ---- how time divides ----
 
     def history_spec(self, n_steps: int, x: Any, save: tuple[bool, ...]) -> Any:
@@ -96,7 +101,9 @@ class Plan:
         n_entries = self.entries(n_steps)
         size = self.storage.chunk_size(*self.sizes(n_steps, x)) if stored else n_entries
         full = n_steps // self.interval // size  # without the shorter entry, which differs
-        return Chunks(size, full, n_entries - full * size)
+        # The buffers of a chunk on its way and of the next one change places, like the levels of a leapfrog:
+        # with one chunk to a turn the compiler makes the steps wait, so that it can do with one buffer.
+        return Chunks(size, full, n_entries - full * size, 2 if stored and self.storage.pipelined else 1)
 
     def entries(self, n_steps: int) -> int:
         """Number of entries of a run of ``n_steps``."""
@@ -193,12 +200,13 @@ class RecomputedHistory:
 class Chunks(NamedTuple):
     """How the stored entries divide: into ``full`` chunks of ``size``, and one of ``rest`` unless that is 0.
 
-    An entry that is shorter than the others is the last one of the rest.
+    An entry that is shorter than the others is the last one of the rest. A turn of the loop takes ``together`` chunks.
     """
 
     size: int
     full: int
     rest: int
+    together: int = 1
 
 
 def over_chunks(body, carry, series, chunks: Chunks, interval: int, reverse: bool):
@@ -213,7 +221,9 @@ def over_chunks(body, carry, series, chunks: Chunks, interval: int, reverse: boo
         if chunks.full == 1:
             return body(carry, 0, head[0], chunks.size)
         scanned = (jnp.arange(chunks.full), head)
-        carry, out = lax.scan(lambda carry, x: body(carry, *x, chunks.size), carry, scanned, reverse=reverse)
+        carry, out = lax.scan(
+            lambda carry, x: body(carry, *x, chunks.size), carry, scanned, reverse=reverse, unroll=chunks.together
+        )
         return carry, _merge_leading(out)
 
     def rest(carry):

@@ -64,7 +64,7 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
     carry = (plan.equation.enter(inputs.state), observe.first_tick(), saved, [keeper.start(h) for h, _ in pairs])
     (x, _, saved, _), data = over_chunks(chunk_body, carry, inputs.amplitudes, chunks, plan.interval, False)
     x = plan.equation.leave(x)
-    return (data, x, saved) if save else (data, x)
+    return (data, x, keeper.close(saved)) if save else (data, x)
 
 
 def adjoint_loop(inputs: AdjointInputs, plan: Plan):

@@ -18,6 +18,7 @@ from jaxwave._timeloop import observe
 from jaxwave._timeloop.chunks import History, Parts, Plan, RecomputedHistory, RunInputs, StoredHistory, map_present
 from jaxwave._timeloop.forward import forward_chunk
 from jaxwave.storage.base import chunk_spec
+from jaxwave.storage.pinned import opaque
 
 
 def as_history(plan: Plan, inputs: RunInputs, saved: Any, wanted: tuple[bool, ...]) -> History:
@@ -49,7 +50,8 @@ def histories(plan: Plan, n_steps: int, x: Any, direction: int) -> Stored:
         direction: +1 or -1: in which order chunks are read.
     """
     kinds = {"stored": Stored, "recomputed": Replaying, "reversed": Reversing}
-    return kinds[plan.storage.kind](plan, n_steps, x, direction)
+    kind = Pipelined if plan.storage.pipelined else kinds[plan.storage.kind]
+    return kind(plan, n_steps, x, direction)
 
 
 class Stored:
@@ -77,6 +79,10 @@ class Stored:
         """Chunk ``i``, as filled, into what is saved; ``before`` and ``after`` are the states at its ends."""
         return map_present(lambda chunk, part: self._plan.storage.put(part, i, chunk), chunks, saved)
 
+    def close(self, saved: Any) -> Any:
+        """What a run has saved, once all chunks are put."""
+        return saved
+
     def start(self, history: History) -> Any:
         """What is carried from one ``read`` of this history to the next."""
         return ()
@@ -99,6 +105,82 @@ class Stored:
         return map_present(lambda part: plan.decode(plan.storage.entry(part, j, size), self._x), chunk), front
 
 
+class _Writing(NamedTuple):
+    """What a run has saved, the chunk that is saved next, and how often the loop has turned."""
+
+    parts: Parts
+    chunk: Parts
+    turn: jax.Array
+
+
+class _Ahead(NamedTuple):
+    """The chunk that is wanted next, and how often the loop has turned."""
+
+    chunk: Parts
+    turn: jax.Array
+
+
+class Pipelined(Stored):
+    """Terms are stored elsewhere than on the device, by copies that overlap with the steps: chunk i is written while
+    chunk i + 1 is made, and fetched while the one before it, in the order of reading, is used.
+
+    XLA gives a copy to the device's copy engine if its place is linear in the number of the turn, and any other to a
+    kernel, which takes processors from the steps. So the places are counted here (the numbers that the loop is given
+    come from an array), and a history has places for one chunk more at either end, which are written or fetched in the
+    first or last turn and never used. Where XLA does not count right (:func:`jaxwave.storage.pinned.counts_right`), the
+    numbers of the loop are taken after all.
+    """
+
+    def __init__(self, plan: Plan, n_steps: int, x: Any, direction: int) -> None:
+        super().__init__(plan, n_steps, x, direction)
+        self._chunks = plan.chunks(n_steps, x, True)
+        self._last = self._chunks.full - (self._chunks.rest == 0)
+
+    def open(self, save, owner, parents):
+        chunk, _ = self.buffer((), 0, self._size, save)
+        return _Writing(super().open(save, owner, parents), chunk, jnp.int32(0))
+
+    def put(self, saved, i, before, after, chunks):
+        i, turn = self._count(i, saved.turn)
+        parts = saved.parts if _is_number(i, 0) else self._write(saved, i - 1)
+        return _Writing(parts, chunks, turn)
+
+    def close(self, saved):
+        return self._write(saved, self._last)
+
+    def _write(self, saved: _Writing, i) -> Parts:
+        """What is saved, with chunk ``i`` in its place."""
+        start = (i + 1) * self._size
+        return map_present(lambda part, chunk: self._plan.storage.write(part, start, chunk), saved.parts, saved.chunk)
+
+    def start(self, history):
+        return _Ahead(self._fetch(history, 0 if self._direction > 0 else self._last), jnp.int32(0))
+
+    def read(self, history, cursor, i, size):
+        i, turn = self._count(i, cursor.turn)
+        at_end = _is_number(i, self._last if self._direction > 0 else 0)
+        ahead = cursor.chunk if at_end else self._fetch(history, i + self._direction)
+        return map_present(lambda leaves: [x[:size] for x in leaves], cursor.chunk), _Ahead(ahead, turn)
+
+    def _fetch(self, history: StoredHistory, i) -> Parts:
+        """Chunk ``i`` on the device, with what follows it where it is shorter than the others."""
+        start = (i + 1) * self._size
+        return map_present(lambda part: self._plan.storage.read(part, start, self._size), history.parts)
+
+    def _count(self, i, turn: jax.Array) -> tuple[Any, jax.Array]:
+        """The number of a chunk, counted in a loop, and the turns with this one."""
+        if isinstance(i, int):
+            return i, turn
+        if not self._plan.storage.counted:
+            return opaque(i), turn
+        return (turn if self._direction > 0 else self._chunks.full - 1 - turn), turn + 1
+
+
+def _is_number(i, number: int) -> bool:
+    """Whether i is this number; one that only the loop knows is not."""
+    return isinstance(i, int) and i == number
+
+
 class _Front(NamedTuple):
     """States at the start of a chunk, or where states are kept: of a run, and of those that it scatters off."""
 
@@ -114,6 +196,7 @@ class Replaying(Stored):
         self._quiet = dataclasses.replace(plan, observer=None)
         self._leaves, self._structure = jax.tree.flatten(x)
         self._schedule = plan.storage.schedule(*plan.sizes(n_steps, x))
+        self._ahead = plan.storage.checkpoints.pipelined  # states are fetched while those before them are used
 
     def open(self, save, owner, parents):
         return self._plan.storage.open(*self._plan.sizes(self._n_steps, self._x), owner, parents)
@@ -126,13 +209,16 @@ class Replaying(Stored):
 
     def start(self, history):
         if self._schedule.keeps_all:
-            return ()
+            first = 0 if self._direction > 0 else self._schedule.places - 1
+            return self._front(history.run, first) if self._ahead else ()
         return self._front(history.run, 0) if self._direction > 0 else self._slots(history.run)
 
     def read(self, history, cursor, i, size):
         run, save = history.run, history.wanted
         if self._schedule.keeps_all:
-            return self._replay(run, self._front(run, i), i, size, save)[1], cursor
+            front = cursor if self._ahead else self._front(run, i)
+            cursor = self._front(run, i + self._direction) if self._ahead else cursor
+            return self._replay(run, front, i, size, save)[1], cursor
         if self._direction > 0:
             front, chunks = self._replay(run, cursor, i, size, save)
             return chunks, front
@@ -224,7 +310,7 @@ class Reversing(Stored):
         return self._plan.storage.open(*self._plan.sizes(self._n_steps, self._x), owner, parents)
 
     def buffer(self, saved, i, size, save):
-        if not save or self._plan.storage.streams:
+        if not save or self._plan.storage.elsewhere:
             return super().buffer(saved, i, size, save)
         return (self._plan.storage.rings(saved),), i * self._size
 

@@ -20,7 +20,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxwave import _jax_internals as jax_internals
 from jaxwave._jax_internals import instantiate_zeros, is_symbol, is_undefined, is_zero
@@ -44,7 +43,7 @@ def propagate(inputs: RunInputs, plan: Plan):
 
 def _bind(primitive, inputs, **params):
     leaves, tree = jax.tree.flatten(inputs)
-    return primitive.bind(*jax_internals.vary_alike(leaves), tree=tree, **params)
+    return jax_internals.keep_in_place(primitive.bind(*jax_internals.vary_alike(leaves), tree=tree, **params))
 
 
 def _bind_run(inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
@@ -186,7 +185,7 @@ def _run_jvp(primals, tangents, *, tree, plan, save):
             'use storage_mode="device", "cpu", "disk" or "recompute"'
         )
     if any(perturbed):
-        plan = dataclasses.replace(plan, storage=plan.storage.settled())  # "auto" chooses once a history is asked for
+        plan = plan.settled(inputs.amplitudes.shape[0], inputs.state)  # "auto" chooses once a history is asked for
     wanted = tuple(a or b for a, b in zip(perturbed, save or perturbed, strict=True))
     data, state, *saved = _bind_run(inputs, plan, wanted if any(wanted) else ())
     history = as_history(plan, inputs, *saved, wanted) if saved else None
@@ -304,7 +303,7 @@ def _mapped(args, *, primitive, mapped, params):
         operands = (next(given) if moves else a for a, moves in zip(args, mapped, strict=True))
         return primitive.bind(*operands, **dict(params))
 
-    return lax.map(one, moving)
+    return jax_internals.map_in_place(one, moving)
 
 
 def _batch(primitive, args, dims, **params):

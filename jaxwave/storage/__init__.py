@@ -6,6 +6,8 @@ from jaxwave.storage.coarse import Coarse
 from jaxwave.storage.codecs import BFloat16, Codec, Float16, Int4, Int8, Int16, Raw, bounded
 from jaxwave.storage.errors import StorageError, StoragePathError
 from jaxwave.storage.fourier import Fourier
+from jaxwave.storage.host_memory import HostMemory
+from jaxwave.storage.pinned import PinnedStorage
 from jaxwave.storage.recompute import Recompute
 from jaxwave.storage.registry import REGISTRY, Stats
 from jaxwave.storage.reverse import Reverse
@@ -41,11 +43,13 @@ __all__ = [
     "DiskStorage",
     "Float16",
     "Fourier",
+    "HostMemory",
     "HostStorage",
     "Int4",
     "Int8",
     "Int16",
     "NoStorage",
+    "PinnedStorage",
     "Raw",
     "Recompute",
     "Reverse",

@@ -12,10 +12,11 @@ from jaxwave.storage.codecs import Codec, Raw
 class Auto:
     """``storage_mode="auto"``: the fastest policy that fits into a budget.
 
-    It is chosen from ``DeviceStorage``, ``HostStorage``, ``DiskStorage``, ``Recompute`` (states on the device, in RAM
-    or on disk) and, if every step is stored, ``Reverse`` (layers on the device or in RAM) when a model is first
-    differentiated, and stays the same for that kind of problem (shapes, equation, time step) as long as the process
-    lives; a run that is not differentiated measures nothing. :func:`jaxwave.plan` shows what it would choose and why.
+    It is chosen from ``DeviceStorage``, ``PinnedStorage`` (on a GPU), ``HostStorage``, ``DiskStorage``, ``Recompute``
+    (states on the device, in RAM or on disk) and, if every step is stored, ``Reverse`` (layers on the device or in RAM)
+    when a model is first differentiated, and stays the same for that kind of problem (shapes, equation, time step) as
+    long as the process lives; a run that is not differentiated measures nothing. :func:`jaxwave.plan` shows what it
+    would choose and why.
 
     Attributes:
         codec: Compression of what is stored.

@@ -5,6 +5,7 @@ many entries make a chunk and what becomes of a full one:
 
     device: one chunk for the whole run; the chunk is the history.
     host, disk (:mod:`jaxwave.storage.streamed`): chunks leave the device as they fill, and come back one by one.
+    pinned (:mod:`jaxwave.storage.pinned`): the same, by the device itself, while it computes the next chunk.
     recompute (:mod:`jaxwave.storage.recompute`): chunks are thrown away and made again from the state at their start.
     fourier (:mod:`jaxwave.storage.fourier`): one chunk, into which every entry is added at a few frequencies.
 
@@ -93,6 +94,19 @@ def even_chunks(n_entries: int, most: int) -> int:
     return math.ceil(n_entries / math.ceil(n_entries / size))  # as even as they can be
 
 
+TRANSFER_BYTES = 2**25
+"""32 MiB a transfer: far above what one costs besides, far below a field in 3-D times the number of steps."""
+
+
+def transfer_size(steps: int | None, n_entries: int, spec: Spec, least: int = 1) -> int:
+    """Entries of a chunk that is transferred: about ``steps``; if None, about ``TRANSFER_BYTES``, but no more than a
+    32nd of the run, so that what stays on the device is small against the history, and no fewer than ``least``.
+    """
+    if steps is not None:
+        return math.ceil(n_entries / math.ceil(n_entries / min(steps, n_entries)))
+    return even_chunks(n_entries, max(least, min(TRANSFER_BYTES // entry_bytes(spec), n_entries // 32)))
+
+
 class Footprint(NamedTuple):
     """Bytes that a history takes.
 
@@ -121,6 +135,8 @@ class Storage(abc.ABC):
         kind: How terms are had later: "stored"; "recomputed" from saved states; or "reversed", by steps back from the
             last state (:mod:`jaxwave._timeloop.histories` has a class for each).
         divisible: Whether shots may be run in groups, each with a history of its own.
+        pipelined: Whether chunks are on their way to and from the history while the loops compute others; the policy
+            then has ``write`` and ``read`` in place of ``put`` and ``get`` (see :mod:`jaxwave.storage.pinned`).
     """
 
     codec: Codec
@@ -128,6 +144,7 @@ class Storage(abc.ABC):
     streams: bool = False
     kind: ClassVar[Literal["stored", "recomputed", "reversed"]] = "stored"
     divisible: bool = True
+    pipelined: ClassVar[bool] = False
 
     @property
     def replays(self) -> bool:
@@ -146,8 +163,10 @@ class Storage(abc.ABC):
         """
         return self
 
-    def settled(self) -> Storage:
-        """The policy itself. A request for one (see :class:`jaxwave._autotune.planning.Pending`) chooses it now."""
+    def settled(self, stored: int) -> Storage:
+        """The policy itself. A request for one (:class:`jaxwave._autotune.planning.Pending`,
+        :class:`jaxwave.storage.host_memory.HostMemory`) chooses it now, told what the terms of all stored steps take.
+        """
         return self
 
     def chunk_size(self, n_entries: int, spec: Spec, state: Spec) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from jaxwave.storage.auto import Auto
 from jaxwave.storage.base import DeviceStorage, NoStorage, Storage
 from jaxwave.storage.codecs import Codec
+from jaxwave.storage.host_memory import HostMemory
+from jaxwave.storage.pinned import pool_at_hand
 from jaxwave.storage.recompute import Recompute
 from jaxwave.storage.streamed import DiskStorage, HostStorage
 
@@ -28,6 +30,8 @@ def as_storage(mode: str | Storage | Auto, path: str, codec: Codec) -> Storage |
     if isinstance(mode, str):
         if mode not in MODES:
             raise ValueError(f"storage_mode={mode!r} is unknown; use {', '.join(map(repr, MODES))} or a storage object")
+        if mode == "cpu" and pool_at_hand():
+            return HostMemory(codec)
         return MODES[mode](codec, path=path) if mode in ("disk", "auto") else MODES[mode](codec)
     if not isinstance(mode, Storage | Auto):
         raise TypeError(f"storage_mode must be a name or a storage object from jaxwave.storage; got {mode!r}")

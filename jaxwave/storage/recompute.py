@@ -11,6 +11,7 @@ from jaxwave._setup.validate.values import wholes
 from jaxwave.storage import base
 from jaxwave.storage.base import DeviceStorage, Leaves, Spec, Storage, chunk_spec, empty_chunk, entry_bytes, even_chunks
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.storage.pinned import PinnedStorage
 from jaxwave.storage.schedule import Schedule, schedule
 from jaxwave.storage.streamed import Streamed
 
@@ -29,8 +30,8 @@ class Recompute(Storage):
         slots: States that are kept at a time; with fewer than segments they change places. Default: one per segment.
         memory: Bytes on the device for states and segment together, in place of the two numbers: the schedule with the
             least work that fits is taken.
-        checkpoints: Where the states are kept, ``DeviceStorage``, ``HostStorage`` or ``DiskStorage``, with a codec for
-            the states. Elsewhere than on the device there is a slot for every segment.
+        checkpoints: Where the states are kept, ``DeviceStorage``, ``PinnedStorage``, ``HostStorage`` or
+            ``DiskStorage``, with a codec for the states. Elsewhere than on the device every segment has a slot.
     """
 
     codec: Codec = Raw()
@@ -45,12 +46,12 @@ class Recompute(Storage):
         wholes(self, "a positive integer", 1, "segments", "slots", "memory")
         if self.memory is not None and (self.segments is not None or self.slots is not None):
             raise ValueError("Recompute: `memory` chooses the segments and the slots; give it or them")
-        if not isinstance(self.checkpoints, DeviceStorage | Streamed):
+        if not isinstance(self.checkpoints, DeviceStorage | PinnedStorage | Streamed):
             raise TypeError(
-                "Recompute: `checkpoints` must be a DeviceStorage, HostStorage or DiskStorage; "
+                "Recompute: `checkpoints` must be a DeviceStorage, PinnedStorage, HostStorage or DiskStorage; "
                 f"got {self.checkpoints!r}"
             )
-        if self.checkpoints.streams and (self.slots is not None or self.memory is not None):
+        if self.elsewhere and (self.slots is not None or self.memory is not None):
             raise ValueError(
                 "Recompute: states that change places must be on the device; give `segments` alone with "
                 f"checkpoints={type(self.checkpoints).__name__}"
@@ -61,8 +62,16 @@ class Recompute(Storage):
         return self.checkpoints.streams
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether the states are kept elsewhere than on the device."""
+        return self.checkpoints.streams or self.checkpoints.pipelined
+
+    @property
     def divisible(self) -> bool:
         return self.memory is None  # which is for all shots
+
+    def resolve(self, period, interval, equation):
+        return dataclasses.replace(self, checkpoints=self.checkpoints.resolve(period, interval, equation))
 
     # ---- sizes ----
 
@@ -119,24 +128,24 @@ class Recompute(Storage):
         return base.encoded_spec(self.checkpoints.codec, state)
 
     @property
-    def _tier(self) -> Streamed:
-        """The streamed tier, one state to a transfer."""
+    def _tier(self) -> PinnedStorage | Streamed:
+        """The tier elsewhere, one state to a transfer."""
         return dataclasses.replace(self.checkpoints, steps_per_transfer=1)
 
     # ---- states ----
 
     def history_spec(self, n_entries, spec, state):
         places, kept = self.schedule(n_entries, spec, state).places, self._state_spec(state)
-        return self._tier.history_spec(places, kept, ()) if self.streams else chunk_spec(kept, places)
+        return self._tier.history_spec(places, kept, ()) if self.elsewhere else chunk_spec(kept, places)
 
     def open(self, n_entries, spec, state, owner, parents):
         places, kept = self.schedule(n_entries, spec, state).places, self._state_spec(state)
-        return self._tier.open(places, kept, (), owner, parents) if self.streams else empty_chunk(kept, places)
+        return self._tier.open(places, kept, (), owner, parents) if self.elsewhere else empty_chunk(kept, places)
 
     def footprint(self, n_entries, spec, state):
         size, _ = self._layout(n_entries, spec, state)
         places, kept = self.schedule(n_entries, spec, state).places, self._state_spec(state)
-        tier = self._tier if self.streams else self.checkpoints
+        tier = self._tier if self.elsewhere else self.checkpoints
         states = tier.footprint(places, kept, ())
         segment = size * entry_bytes(spec)
         return states._replace(history=states.history + segment, device=states.device + segment)
@@ -144,13 +153,13 @@ class Recompute(Storage):
     def put_state(self, history: Leaves, place, x: Leaves) -> Leaves:
         """Keeps the arrays of a state."""
         kept = base.encode(self.checkpoints.codec, x)
-        if self.streams:
+        if self.elsewhere:
             return self._tier.put(history, place, [leaf[None] for leaf in kept])
         return base.put_entry(history, kept, place)
 
     def get_state(self, history: Leaves, place, x: Leaves, direction: int) -> Leaves:
         """The arrays of a state, of the shapes of ``x``; ``direction`` tells which place comes next."""
-        if self.streams:
+        if self.elsewhere:
             one = chunk_spec(self._state_spec(x), 1)
             kept = [leaf[0] for leaf in self._tier.get(history, place, one, direction)]
         else:

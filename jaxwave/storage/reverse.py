@@ -13,6 +13,7 @@ from jaxwave._setup.validate.values import wholes
 from jaxwave.storage import base
 from jaxwave.storage.base import DeviceStorage, Footprint, Leaves, Spec, Storage, chunk_spec, empty_chunk, even_chunks
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.storage.pinned import PinnedStorage
 from jaxwave.storage.streamed import Streamed
 
 
@@ -51,12 +52,19 @@ class Reverse(Storage):
 
     def __post_init__(self) -> None:
         wholes(self, "a positive integer", 1, "segment")
-        if not isinstance(self.ring, DeviceStorage | Streamed):
-            raise TypeError(f"Reverse: `ring` must be a DeviceStorage, HostStorage or DiskStorage; got {self.ring!r}")
+        if not isinstance(self.ring, DeviceStorage | PinnedStorage | Streamed):
+            raise TypeError(
+                f"Reverse: `ring` must be a DeviceStorage, PinnedStorage, HostStorage or DiskStorage; got {self.ring!r}"
+            )
 
     @property
     def streams(self) -> bool:
         return self.ring.streams
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the ring is kept elsewhere than on the device."""
+        return self.ring.streams or self.ring.pipelined
 
     def resolve(self, period, interval, equation):
         if interval != 1:
@@ -69,7 +77,7 @@ class Reverse(Storage):
                 f"Reverse is not available for {type(equation).__name__}, which has no step back in time. Use "
                 "Recompute, or store the terms"
             )
-        return self
+        return dataclasses.replace(self, ring=self.ring.resolve(period, interval, equation))
 
     def kept_of(self, equation, x):
         """The ring, and the wavefields that steps are taken back from."""
@@ -96,7 +104,7 @@ class Reverse(Storage):
     def _tiers(self, size: int) -> tuple[Storage, Storage]:
         """Where the two go, with the rings of a segment or its wavefields to a transfer."""
         states = dataclasses.replace(self.ring, codec=Raw())
-        if not self.streams:
+        if not self.elsewhere:
             return self.ring, states
         return (
             dataclasses.replace(self.ring, steps_per_transfer=size),
@@ -113,13 +121,13 @@ class Reverse(Storage):
 
     def history_spec(self, n_entries, spec, state):
         return [
-            tier.history_spec(n, entry, ()) if self.streams else chunk_spec(entry, n)
+            tier.history_spec(n, entry, ()) if self.elsewhere else chunk_spec(entry, n)
             for tier, n, entry in self._parts(n_entries, spec, state)
         ]
 
     def open(self, n_entries, spec, state, owner, parents):
         return [
-            tier.open(n, entry, (), owner, parents) if self.streams else empty_chunk(entry, n)
+            tier.open(n, entry, (), owner, parents) if self.elsewhere else empty_chunk(entry, n)
             for tier, n, entry in self._parts(n_entries, spec, state)
         ]
 
@@ -138,7 +146,7 @@ class Reverse(Storage):
         """
         rings, states = self._tiers(size)
         *ring, kept = saved
-        if self.streams:
+        if self.elsewhere:
             ring = [rings.put(r, i, chunk) for r in ring]
             return [*ring, states.put(kept, i, [level[None] for level in levels])]
         return [*(chunk for _ in ring), base.put_entry(kept, levels, i)]
@@ -148,7 +156,7 @@ class Reverse(Storage):
         rings, states = self._tiers(size)
         layers, levels = state
         *ring, kept = saved
-        if self.streams:
+        if self.elsewhere:
             chunk = [x for r in ring for x in rings.get(r, i, chunk_spec(self.pack_spec(layers), count), direction)]
             return chunk, 0, [x[0] for x in states.get(kept, i, chunk_spec(levels, 1), direction)]
         return self.rings(saved), i * size, base.get_entry(kept, jnp.int32(i))

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxwave._jax_internals import host_call
 from jaxwave._setup.validate.values import wholes
-from jaxwave.storage.base import Footprint, Storage, entry_bytes, even_chunks
+from jaxwave.storage.base import Footprint, Storage, entry_bytes, transfer_size
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.hdf5 import QUEUE_LENGTH, Hdf5History
 from jaxwave.storage.ram import RamHistory
@@ -46,7 +46,6 @@ class Streamed(Storage):
     retain: int = 0
 
     streams = True
-    transfer_bytes = 2**25  # 32 MiB a callback: far above its overhead, far below a field in 3-D times nt
 
     def __post_init__(self) -> None:
         wholes(self, "a number of steps, at least 1", 1, "steps_per_transfer")
@@ -57,13 +56,7 @@ class Streamed(Storage):
         raise NotImplementedError
 
     def chunk_size(self, n_entries, spec, state):
-        """About ``transfer_bytes``, but no more than a 32nd of the run, so that what stays on the device is small
-        against the history.
-        """
-        if self.steps_per_transfer is not None:
-            size = min(self.steps_per_transfer, n_entries)
-            return math.ceil(n_entries / math.ceil(n_entries / size))
-        return even_chunks(n_entries, min(self.transfer_bytes // entry_bytes(spec), n_entries // 32))
+        return transfer_size(self.steps_per_transfer, n_entries, spec)
 
     def history_spec(self, n_entries, spec, state):
         return (TOKEN,)
@@ -105,10 +98,10 @@ class Streamed(Storage):
 
 @dataclasses.dataclass(frozen=True)
 class HostStorage(Streamed):
-    """``storage_mode="cpu"``: chunks are streamed to host RAM, into buffers that are reused from call to call.
+    """``storage_mode="cpu"`` on a CPU: chunks are streamed to host RAM, into buffers that are reused from call to call.
 
     Memory: every term of every stored step, in RAM; a few chunks on the device. Work: the copies, which overlap with
-    the propagation only on a GPU. Derivatives: all.
+    the propagation only on a GPU, where :class:`PinnedStorage` needs no callbacks. Derivatives: all.
     """
 
     def keeper(self, n_chunks, specs, n_entries):
