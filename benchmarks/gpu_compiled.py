@@ -42,7 +42,7 @@ def main() -> None:
     rows = {key(row): row for row in json.loads(arguments.out.read_text())} if arguments.out.is_file() else {}
     for row in compile_all(wanted):
         rows[key(row)] = row
-        print("; ".join(key(row)), row.get("refused", ""), file=sys.stderr)
+        print("; ".join(key(row)), file=sys.stderr)
         arguments.out.write_text(json.dumps(in_order(rows.values()), indent=1) + "\n")
     print(markdown([rows[names] for names in wanted]))
 
@@ -109,13 +109,11 @@ def _cells(row: Row, loop: dict[str, Any]) -> list[str]:
 
 
 def _notes(rows: Iterable[Row]) -> Iterator[str]:
-    """What could not be compiled, and what is moved to and from the host."""
-    for program, reason in sorted({(row["program"], row["refused"]) for row in rows if "refused" in row}):
-        yield f"Not compiled: {program}, which {reason}."
+    """What is moved to and from the host."""
     moved = [
         f"- {row['label']}, {row['program']}, {row['target']}, {loop['role']}: {_transfer(loop, transfer)}"
         for row in rows
-        for loop in row.get("loops", ())
+        for loop in row["loops"]
         for transfer in loop["transfers"]
         if transfer["with_host"]
     ]

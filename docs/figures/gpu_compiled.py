@@ -38,8 +38,7 @@ def markdown(rows: list[Row]) -> str:
         f"JAX {', '.join(versions)}. Numbers of several GPUs in the order {', '.join(short(name) for name in TARGETS)}."
     )
     second = f"Other storage policies, {short(list(TARGETS)[-1])}:"
-    refused = sorted({f"Not compiled: {row['program']}, which {row['refused']}." for row in rows if "refused" in row})
-    return "\n\n".join([first, targets_table(rows), second, policies_table(rows), *refused]) + "\n"
+    return "\n\n".join([first, targets_table(rows), second, policies_table(rows)]) + "\n"
 
 
 def short(target: str) -> str:
@@ -96,7 +95,7 @@ def policies_table(rows: list[Row]) -> str:
         ]
         for row in rows
         if row["target"] == list(TARGETS)[-1] and row["program"] not in PLAIN
-        for loop in row.get("loops", ())
+        for loop in row["loops"]
         if not loop["role"].startswith("segments")
     ]  # fmt: skip
     return table(header, lines)
