@@ -21,7 +21,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "cpu": {
         "xla_cpu_prefer_vector_width": 512,
         "xla_cpu_copy_insertion_use_region_analysis": True,
-        # It makes a loop that it takes to be small one kernel on one core, and since JAX 0.12 small is up to 1 GB a turn.
+        # It makes a loop that it takes to be small one kernel on one core; in JAX 0.12 small is up to 1 GB a turn.
         "xla_disable_hlo_passes": "small-while-loop-hoisting",
     },
     # Without it the compiler lets the steps of a chunk wait for the copy of the one before to pinned memory, on a T4.
