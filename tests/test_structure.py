@@ -220,7 +220,7 @@ def test_an_option_that_the_compiler_does_not_know_leaves_the_others(monkeypatch
     known = jaxwave.compiler_options()
     assert known
     for unknown in ({"xla_cpu_no_such_option": True}, {"xla_cpu_prefer_vector_width": "wide"}):
-        monkeypatch.setattr(dispatch, "CPU_OPTIONS", known | unknown)
+        monkeypatch.setitem(dispatch.OPTIONS, "cpu", known | unknown)
         found = dispatch.compiler_options.__wrapped__()
         assert found == {name: value for name, value in known.items() if name not in unknown}
 

@@ -17,11 +17,15 @@ import numpy as np
 from jaxwave._timeloop import observe
 from jaxwave.storage.registry import REGISTRY
 
-CPU_OPTIONS = {
-    "xla_cpu_prefer_vector_width": 512,
-    "xla_cpu_copy_insertion_use_region_analysis": True,
-    # It makes a loop that it takes to be small one kernel on one core, and since JAX 0.12 small is up to 1 GB a turn.
-    "xla_disable_hlo_passes": "small-while-loop-hoisting",
+OPTIONS: dict[str, dict[str, object]] = {
+    "cpu": {
+        "xla_cpu_prefer_vector_width": 512,
+        "xla_cpu_copy_insertion_use_region_analysis": True,
+        # It makes a loop that it takes to be small one kernel on one core; in JAX 0.12 small is up to 1 GB a turn.
+        "xla_disable_hlo_passes": "small-while-loop-hoisting",
+    },
+    # Without it the compiler lets the steps of a chunk wait for the copy of the one before to pinned memory, on a T4.
+    "gpu": {"xla_gpu_enable_latency_hiding_scheduler": True},
 }
 
 _owners = itertools.count(1)
@@ -38,9 +42,8 @@ def compiler_options() -> dict[str, object]:
     >>> import jax, jaxwave
     >>> step = jax.jit(lambda x: 2 * x, compiler_options=jaxwave.compiler_options())
     """
-    if jax.default_backend() != "cpu":
-        return {}
-    return {name: value for name, value in CPU_OPTIONS.items() if _known({name: value})}
+    options = OPTIONS.get(jax.default_backend(), {})
+    return {name: value for name, value in options.items() if _known({name: value})}
 
 
 def _known(options: dict[str, object]) -> bool:

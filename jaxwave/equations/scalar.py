@@ -18,17 +18,15 @@ At a face without a layer the second differences see mirror images beyond it: an
 u = 0 there, symmetric ones at a rigid face (:mod:`jaxwave._numerics.closures`). They are symmetric matrices, so nothing
 else changes.
 
-How the updates are written decides their speed tenfold in XLA on a CPU:
-
-* every update is elementwise in the array that it replaces, and stencils enter through one pad of their result, so
-  that XLA works in place and on all cores;
-* a result that has several users ends in a division by ``one`` (a traced 1), which makes it too expensive for XLA to
-  duplicate into its users; a duplicate would keep the old array alive and force a copy of it in every step.
+How the updates are written decides their speed tenfold in XLA. Every update is elementwise in the array that it
+replaces, and stencils enter through one pad of their result, so that XLA works in place and on all cores. What becomes
+an array of its own is up to the form of the loops (:mod:`jaxwave._numerics.forms`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -112,7 +110,7 @@ class Scalar(Equation):
     def leave(self, x: ScalarState) -> ScalarState:
         return x._replace(memory=tuple(map(tuple, self.grid.form.groups(x.memory))))
 
-    def _hold(self, first, second):
+    def _hold(self, first: Sequence[jax.Array], second: Callable[..., Sequence[jax.Array]]):
         """Memory variables of two kinds as a loop holds them; ``second(first)`` are those that are made of the first.
 
         One vector for both evaluates the first again in the second, which saves a kernel. Where a wavefield is large,
@@ -214,18 +212,19 @@ class Scalar(Equation):
     def _remembered(self, u: jax.Array, memory, profiles, one):
         """psi and zeta after the step."""
         form, layers = self.grid.form, self.grid.layers
-        psi, zeta = self.grid.form.groups(memory)
+        psi, zeta = form.groups(memory)
         psi = [
             form.alone(p["b_extent"] * q + self._pad(p["a_layer"] * self._d(u, s, s.cells), s, s.cells, s.extent), one)
             for p, q, s in zip(profiles, psi, layers, strict=True)
         ]
-        return self._hold(
-            psi,
-            lambda psi: [
+
+        def zeta_after(psi: Sequence[jax.Array]) -> list[jax.Array]:
+            return [
                 form.alone(p["b_reach"] * z + p["a_reach"] * (self._d2(u, s, s.reach) + self._d_psi(q, s)), one)
                 for p, q, z, s in zip(profiles, psi, zeta, layers, strict=True)
-            ],
-        )
+            ]
+
+        return self._hold(psi, zeta_after)
 
     def _term(self, u: jax.Array, memory) -> jax.Array:
         """G, given psi and zeta after the step."""
@@ -280,24 +279,23 @@ class Scalar(Equation):
     def _remembered_back(self, mu: jax.Array, memory, profiles, one):
         """Z and P after the step."""
         form, layers = self.grid.form, self.grid.layers
-        z, p = self.grid.form.groups(memory)
+        z, p = form.groups(memory)
+        seen = [stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size) for s in layers]
+        z = [
+            form.alone(q["b_extent"] * x + q["a_extent"] * y, one)
+            for q, x, y in zip(profiles, z, seen, strict=True)
+        ]  # fmt: skip
 
         def derivative(z: jax.Array, s: Layer) -> jax.Array:
             return self._d(mu, s, s.cells) + self._d(z, s, s.cells, s.extent.start)
 
-        z = [
-            form.alone(
-                q["b_extent"] * x + q["a_extent"] * stencils.cells(mu, s.axis + 1, s.extent.start, s.extent.size), one
-            )
-            for q, x, s in zip(profiles, z, layers, strict=True)
-        ]
-        return self._hold(
-            z,
-            lambda z: [
+        def p_after(z: Sequence[jax.Array]) -> list[jax.Array]:
+            return [
                 form.alone(q["b_extent"] * y + self._pad(q["a_layer"] * derivative(x, s), s, s.cells, s.extent), one)
                 for q, x, y, s in zip(profiles, z, p, layers, strict=True)
-            ],
-        )
+            ]
+
+        return self._hold(z, p_after)
 
     def _adjoint_term(self, mu: jax.Array, memory) -> jax.Array:
         """What c multiplies, given Z and P after the step."""
