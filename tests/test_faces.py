@@ -50,13 +50,13 @@ def test_the_two_derivatives_are_negative_transposes_in_the_energy(accuracy, pai
 @pytest.mark.parametrize("pair", REFLECTING)
 def test_compiled_derivatives_are_the_matrices(accuracy, pair):
     n, h, rng = 2 * accuracy + 3, 2.5, np.random.default_rng(0)
-    grid, layers = PaddedGrid((3, n), (1.0, h), accuracy, (0,) * 4), (((),) * 2,) * 2
+    grid = PaddedGrid((3, n), (1.0, h), accuracy, (0,) * 4)
     for half in (False, True):
         d = Derivative(grid, 1, half, pair)
-        for matrix, function, seen in ((dense(d), d.apply, d.back), (-dense(d).T, d.transpose, d)):
+        for matrix, function, seen in ((dense(d), d.value, d.back), (-dense(d).T, d.value_back, d)):
             x = np.zeros((2, *grid.padded))
             x[..., seen.cells.start : seen.cells.stop] = rng.standard_normal((2, grid.padded[0], seen.cells.size))
-            got, _ = function(jnp.asarray(x), (), layers, 1.0)
+            got = function(jnp.asarray(x), ())
             np.testing.assert_allclose(got, np.einsum("ij,szj->szi", matrix, x), atol=1e-14)
 
 

@@ -50,7 +50,13 @@ def on_host(tree):
     ("interval", "counted", "sizes"),
     # Of 40 steps: one chunk; two; two and a rest; five and a rest. Of 14 entries, the last one shorter: two and a rest;
     # thirteen, two to a turn, and a rest.
-    [(1, True, (40, 20, 14, 7)), (3, True, (1,)), (3, False, (5,)), (1, False, (7,))],
+    [
+        (1, True, (14,)),
+        (3, True, (1,)),
+        (1, False, (7,)),
+        pytest.param(1, True, (40, 20, 7), marks=pytest.mark.slow),
+        pytest.param(3, False, (5,), marks=pytest.mark.slow),
+    ],
 )
 def test_gradients_are_those_of_the_device_to_the_last_bit(interval, counted, sizes):
     v, dv, records = problem(1)

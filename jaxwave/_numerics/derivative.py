@@ -212,7 +212,7 @@ class Derivative:
             after.append(self.grid.form.alone(z, one))
         return self._in_row(memory, after)
 
-    def value_back(self, e: jax.Array, memory, one) -> jax.Array:
+    def value_back(self, e: jax.Array, memory, one=None) -> jax.Array:
         """Minus the transpose applied to e, on the padded grid, given the adjoint's memory after the step."""
         if self.rows:
             return self._everywhere(e + memory[-1], transposed=True)
