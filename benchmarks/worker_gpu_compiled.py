@@ -21,7 +21,7 @@ from worker_jaxwave import function
 
 import jaxwave
 from jaxwave._timeloop.dispatch import OPTIONS
-from jaxwave.storage import PinnedStorage, Recompute, Reverse
+from jaxwave.storage import Recompute, Reverse
 
 PROGRAMS: dict[str, dict[str, Any]] = {
     "forward": {"task": "forward"},
@@ -29,7 +29,6 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "gradient, int8": {"task": "gradient", "compression": "int8"},
     "gradient, recompute": {"task": "gradient", "storage": Recompute()},
     "gradient, reverse": {"task": "gradient", "storage": Reverse()},
-    "gradient, pinned memory": {"task": "gradient", "storage": PinnedStorage(steps_per_transfer=4)},
 }
 SLAB = 4096  # bytes: no copy of as many is one of an index or of a record
 

@@ -36,61 +36,61 @@ class Bound(NamedTuple):
 # By case, program and target; what is compiled for the first takes 20 s.
 FAST: dict[tuple[str, str, str], dict[str, Bound]] = {
     ("2d-300x8", "forward", "h100"): {
-        "run": Bound(4, 5.9),
+        "run": Bound(2.5, 5.5),
     },
     ("2d-300x8", "gradient", "h100"): {
-        "saving run": Bound(5.5, 10.0, 0.5, 0.5),
-        "adjoint": Bound(5.5, 8.4, 0, 2),
+        "saving run": Bound(3, 8.2),
+        "adjoint": Bound(4, 8.8),
     },
     ("3d-256", "gradient", "h100"): {
-        "saving run": Bound(8, 14.2, 0.5, 0.5),
-        "adjoint": Bound(10, 14.5, 0.5, 0.5),
+        "saving run": Bound(4, 13),
+        "adjoint": Bound(4.5, 13.2),
     },
     ("elastic-2d-300x4", "gradient", "h100"): {
-        "saving run": Bound(27, 44.6, 2, 2),
-        "adjoint": Bound(26, 48.2),
+        "saving run": Bound(7, 35.7),
+        "adjoint": Bound(6.5, 38),
     },
 }
 SLOW: dict[tuple[str, str, str], dict[str, Bound]] = {
     ("2d-2000x8", "gradient", "h100"): {
-        "saving run": Bound(8, 7.7, 0.5, 0.5),
-        "adjoint": Bound(5, 6.6),
+        "saving run": Bound(4, 5.8),
+        "adjoint": Bound(5, 6.7),
     },
     ("3d-256", "forward", "h100"): {
-        "run": Bound(6.5, 9.8),
+        "run": Bound(3.5, 9.7),
     },
     ("acoustic-2d-300x4", "gradient", "h100"): {
-        "saving run": Bound(15, 25.1, 1, 1),
-        "adjoint": Bound(15, 26.2, 1, 1),
+        "saving run": Bound(6, 20.1),
+        "adjoint": Bound(6, 22),
     },
     ("acoustic-3d-120", "gradient", "h100"): {
-        "saving run": Bound(13, 43.1, 1, 1),
-        "adjoint": Bound(14, 44.9, 1, 1),
+        "saving run": Bound(6.5, 40.6),
+        "adjoint": Bound(5.5, 42.4),
     },
     ("elastic-3d-100", "gradient", "h100"): {
-        "saving run": Bound(34, 132.4, 3, 3),
-        "adjoint": Bound(36, 137.1),
+        "saving run": Bound(9, 115.1),
+        "adjoint": Bound(11, 126.5),
     },
     ("2d-300x8", "gradient, int8", "h100"): {
-        "saving run": Bound(7.5, 11.3, 0.5, 0.5),
-        "adjoint": Bound(6, 8.9, 0.5, 2.5),
+        "saving run": Bound(4.5, 9.6),
+        "adjoint": Bound(4, 8),
     },
     ("2d-300x8", "gradient, recompute", "h100"): {
-        "run": Bound(4.5, 6.9, 0.5, 0.5),
-        "run again": Bound(4.5, 9.0),
-        "adjoint": Bound(6.5, 9.5, 0.5, 2.5),
+        "run": Bound(2.5, 5.5),
+        "run again": Bound(2.5, 8.2),
+        "adjoint": Bound(4, 8.8),
     },
     ("2d-300x8", "gradient", "t4"): {
-        "saving run": Bound(6, 10.3, 0.5, 0.5),
-        "adjoint": Bound(6.5, 9.4),
+        "saving run": Bound(4, 9.2),
+        "adjoint": Bound(4, 8.8),
     },
     ("3d-256", "gradient", "t4"): {
-        "saving run": Bound(8, 14.7, 0.5, 0.5),
-        "adjoint": Bound(10, 14.5, 0.5, 0.5),
+        "saving run": Bound(4, 13),
+        "adjoint": Bound(4.5, 13.2),
     },
     ("elastic-2d-300x4", "gradient", "t4"): {
-        "saving run": Bound(27, 45.5, 2, 2),
-        "adjoint": Bound(29, 51.2),
+        "saving run": Bound(7, 35.7),
+        "adjoint": Bound(8.5, 43.7),
     },
 }
 
