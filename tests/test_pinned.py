@@ -53,7 +53,7 @@ def on_host(tree):
     [
         (1, True, (14,)),
         (3, True, (1,)),
-        (1, False, (7,)),
+        pytest.param(1, False, (7,), marks=pytest.mark.slow),
         pytest.param(1, True, (40, 20, 7), marks=pytest.mark.slow),
         pytest.param(3, False, (5,), marks=pytest.mark.slow),
     ],
@@ -68,7 +68,9 @@ def test_gradients_are_those_of_the_device_to_the_last_bit(interval, counted, si
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("codec", [Int8(block=16), Coarse(2, BFloat16())], ids=str)
+@pytest.mark.parametrize(
+    "codec", [Int8(block=16), pytest.param(Coarse(2, BFloat16()), marks=pytest.mark.slow)], ids=str
+)
 def test_codecs(codec):
     """What is compressed before it is copied is what is compressed and stays."""
     v, dv, records = problem(1)
@@ -79,7 +81,7 @@ def test_codecs(codec):
     assert bitwise_equal(got, want)
 
 
-@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("counted", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_read_forward(counted):
     """By a linearised run, with its chunks in the order of time."""
     v, dv, records = problem(1)
@@ -89,7 +91,11 @@ def test_read_forward(counted):
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * np.abs(want).max())  # rounding
 
 
-@pytest.mark.parametrize("case", [contract.Case("acoustic", 2), contract.Case("elastic", 2)], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [contract.Case("acoustic", 2), pytest.param(contract.Case("elastic", 2), marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_several_terms(case):
     """Each has a history of its own, of an equation with several models."""
 
@@ -214,6 +220,7 @@ def test_the_loops_that_are_tried_on_a_gpu():
     assert pinned.counts_right() is False  # there is no GPU to try them on
 
 
+@pytest.mark.slow
 def test_plans_list_pinned_memory_where_there_is_some(monkeypatch):
     monkeypatch.setattr(planning, "pool_at_hand", lambda: True)
     nothing = jaxwave.storage.Auto(device=0, host=0, disk=0)  # so that nothing is timed

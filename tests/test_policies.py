@@ -186,8 +186,9 @@ def marks(name, ndim, policy, codec, derivative):
     under every policy are in test_substeps.py, those of the acoustic equation in test_equations.py.
     """
     if (name, ndim, codec) == ("scalar", 1, "raw"):
-        # The states of "recompute" are on disk as they are in RAM.
-        hessian = POLICIES.keys() - {"device", "recompute, states on disk"}
+        # The states of "recompute" are on disk, and what "reverse" keeps is in pinned memory, as they are in RAM.
+        elsewhere = {"recompute, states on disk", "recompute, states pinned", "reverse, layers pinned"}
+        hessian = POLICIES.keys() - {"device", *elsewhere}
         always = {"grad": POLICIES, "hessian": hessian, "gauss_newton": GAUSS_NEWTON, "vmap": VMAP, "jit": ["cpu"]}
         return [] if policy in always.get(derivative, ()) else [pytest.mark.slow]
     if (name, ndim, policy) == ("scalar", 2, "recompute, 3 slots"):
