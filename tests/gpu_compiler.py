@@ -1,60 +1,23 @@
-"""Programs compiled for a GPU that is not there: XLA's compiler takes the description of one in place of a device.
-
-Needs JAX's own packages for CUDA 13 (``jax-cuda13-plugin`` and ``jax-cuda13-pjrt``, of JAX's version) and ``ptxas``,
-which ``nvidia-cuda-nvcc`` brings. Nothing can be run. As a script, for :mod:`test_gpu_pinned`: prints what it found as
-JSON.
+"""Looks into programs that are compiled for a GPU that is not there. A script for :mod:`test_gpu_pinned`, which prints
+what it found as JSON; the process must be started with the variables of ``gpu_targets.environment``.
 """
 
-import importlib.util
 import json
-import os
 import re
 import sys
+from pathlib import Path
 
-NEEDED = "jax_plugins.xla_cuda13"
-HALO, LAYER = 2, 20
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+LAYER = 20
 CELLS, STEPS, STEPS_PER_TRANSFER = 256, 256, 4
-
-# cores, shared memory of a core, bandwidth, L2, clock, memory, capability, shared memory of a block, threads, units
-GPUS = {
-    "t4": ("Tesla T4", 40, 65536, 320064000000, 4194304, 1.59, 15843721216, 7, 5, 65536, 1024, 64),
-    "h100": ("NVIDIA H100 80GB HBM3", 132, 233472, 3352320000000, 52428800, 1.98, 84929347584, 9, 0, 232448, 2048, 128),
-}
-
-
-def there() -> bool:
-    """Whether JAX's packages for CUDA are installed."""
-    try:
-        return importlib.util.find_spec(NEEDED) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def target(gpu: str) -> str:
-    """The description of a GPU as XLA reads it."""
-    name, cores, shared, bandwidth, l2, clock, memory, major, minor, block, threads, units = GPUS[gpu]
-    return f"""gpu_device_info {{ threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
-      shared_memory_per_core: {shared} threads_per_core_limit: {threads} core_count: {cores} fpus_per_core: {units}
-      block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535 memory_bandwidth: {bandwidth}
-      l2_cache_size: {l2} clock_rate_ghz: {clock} device_memory_size: {memory} shared_memory_per_block_optin: {block}
-      cuda_compute_capability {{ major: {major} minor: {minor} }} registers_per_core_limit: 65536
-      registers_per_block_limit: 65536 }} platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 7 }}
-      runtime_version {{ major: 13 minor: 0 patch: 0 }} device_description_str: "{name}" """
 
 
 def compiled(gpu, function, *shapes):
     """The executable of ``function(*shapes)``."""
-    import jax
-    from jax.experimental import topologies
+    from gpu_targets import TARGETS
+    from worker_gpu_compiled import compile_for
 
-    topology = topologies.get_topology_desc(platform="cuda", target_config=target(gpu), topology="1x1x1")
-    mesh = topologies.make_mesh(topology, (1,), ("devices",))
-    where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where) for x in shapes]
-    jax.default_backend = lambda: "gpu"  # which chooses the formulation of some parts
-    # It is on for an H100 and off for a T4, where transfers would then wait for the steps.
-    options = {"xla_gpu_enable_latency_hiding_scheduler": True}
-    return jax.jit(function, out_shardings=where).lower(*shapes).compile(compiler_options=options)
+    return compile_for(TARGETS[gpu], function, shapes)
 
 
 def gradient(cells, steps, storage):
@@ -101,9 +64,10 @@ def places(text, entry):
 
 
 def padded(cells):
-    """The grid that is held in memory: with layers and halos, the last axis rounded up to a multiple of 16."""
-    *others, last = (n + 2 * LAYER + 2 * HALO for n in cells)
-    return [*others, -(-last // 16) * 16]
+    """The grid that is held in memory."""
+    from jaxwave._numerics.boundary import PaddedGrid
+
+    return list(PaddedGrid(cells, (10.0,) * len(cells), 4, (LAYER,) * 2 * len(cells)).padded)
 
 
 def main(task, gpu):
@@ -128,6 +92,5 @@ def main(task, gpu):
 
 
 if __name__ == "__main__":
-    os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
-    os.environ["JAX_PLATFORMS"] = "cpu,cuda"
+    sys.path.insert(0, str(BENCHMARKS))
     print(json.dumps(main(*sys.argv[1:])))
