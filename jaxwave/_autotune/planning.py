@@ -32,7 +32,7 @@ from jaxwave._timeloop.chunks import Plan
 from jaxwave._timeloop.dispatch import compiler_options
 from jaxwave._timeloop.rules import propagate
 from jaxwave.storage.auto import Auto
-from jaxwave.storage.base import DeviceStorage, Storage
+from jaxwave.storage.base import DeviceStorage, Request, Storage
 from jaxwave.storage.codecs import Codec
 from jaxwave.storage.pinned import PinnedStorage, counts_right, pool_at_hand, pool_bytes
 from jaxwave.storage.recompute import Recompute
@@ -445,7 +445,7 @@ def _chosen(case: Case, auto: Auto) -> StoragePlan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pending(Storage):
+class Pending(Request):
     """A request whose problem is known, in place of the policy of a run until a history is asked for.
 
     Attributes:
@@ -479,15 +479,3 @@ class Pending(Storage):
     def known(self) -> StoragePlan | None:
         """The options if they were measured before, else None."""
         return _KNOWN.get((self.case, self.auto))
-
-    def history_spec(self, n_entries, spec, state):
-        raise self._unsettled()
-
-    def open(self, n_entries, spec, state, owner, parents):
-        raise self._unsettled()
-
-    def footprint(self, n_entries, spec, state):
-        raise self._unsettled()
-
-    def _unsettled(self) -> AssertionError:
-        return AssertionError("a history is asked for before its policy was chosen")

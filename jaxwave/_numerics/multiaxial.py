@@ -111,9 +111,10 @@ class MultiAxial:
         """Where the layers of the other axes are."""
         return [(d, layer.cells) for d in self.across for layer in d.layers]
 
-    def _damped(self, x: jax.Array, memory) -> jax.Array:
+    def _damped(self, x: jax.Array, memory, back: bool = False) -> jax.Array:
         """x as the layers of the other axes leave it, given their memory after the step."""
-        for (d, cells), q in zip(self._places, memory, strict=True):
+        of_layers = list(zip(self._places, memory, strict=True))
+        for (d, cells), q in reversed(of_layers) if back else of_layers:
             x = x + d.pad(q, cells)
         return x
 
@@ -154,9 +155,7 @@ class MultiAxial:
         """e as the layers of the other axes leave it: an array of its own, as the stencil reads it several times, which
         is dear under pads.
         """
-        for (d, cells), q in reversed(list(zip(self._places, memory, strict=True))):
-            e = e + d.pad(q, cells)
-        return self.grid.form.alone(e, one)
+        return self.grid.form.alone(self._damped(e, memory, back=True), one)
 
     def adjoint_memory(self, cotangents, profiles: Profiles) -> tuple[jax.Array, ...]:
         """As :meth:`Derivative.adjoint_memory`; zero where the derivative has no value, because its transpose looks."""

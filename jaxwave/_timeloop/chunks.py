@@ -234,7 +234,7 @@ def over_chunks(body, carry, series, chunks: Chunks, interval: int, reverse: boo
     for stage in reversed(stages) if reverse else stages:
         carry, out = stage(carry)
         outputs.append(out)
-    return carry, _joined(outputs, reverse)
+    return carry, in_order(outputs, reverse)
 
 
 def over_entries(entries, carry, series, size: int, plan: Plan, reverse: bool):
@@ -268,7 +268,7 @@ def over_entries(entries, carry, series, size: int, plan: Plan, reverse: bool):
     for stage in reversed(stages) if reverse else stages:
         carry, out = stage(carry)
         outputs.append(out)
-    return carry, _joined(outputs, reverse)
+    return carry, in_order(outputs, reverse)
 
 
 def over_unstored(step, carry, series, levels: int, reverse: bool):
@@ -291,12 +291,7 @@ def join(first, others):
 
 
 def in_order(outputs: list, reverse: bool = False):
-    """Outputs of consecutive parts of time, in the order of time, as one array."""
-    return _joined(outputs, reverse)
-
-
-def _joined(outputs, reverse: bool):
-    """Outputs of consecutive parts of time, in the order of time."""
+    """Outputs of consecutive parts of time, made against it if ``reverse``, in the order of time as one array."""
     return jnp.concatenate(outputs[::-1] if reverse else outputs) if len(outputs) > 1 else outputs[0]
 
 

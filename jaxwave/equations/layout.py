@@ -86,11 +86,13 @@ def _scheme(equation: LeapfrogEquation, ndim: int) -> Scheme:
 
 
 def total_of(parts: Iterable[jax.Array]) -> jax.Array:
+    """The sum of arrays, without a zero to begin with: their bits are those of the sum written out."""
     first, *others = parts
     return sum(others, first)
 
 
 def times(weight: float, x: jax.Array) -> jax.Array:
+    """weight x; of a weight of 1 or -1 without a product."""
     return x if weight == 1 else -x if weight == -1 else weight * x
 
 

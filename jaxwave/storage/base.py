@@ -221,6 +221,22 @@ class Storage(abc.ABC):
         return list(history)
 
 
+class Request(Storage):
+    """What stands for a policy that is chosen once a history is asked for, by ``settled``."""
+
+    def history_spec(self, n_entries, spec, state):
+        raise self._unsettled()
+
+    def open(self, n_entries, spec, state, owner, parents):
+        raise self._unsettled()
+
+    def footprint(self, n_entries, spec, state):
+        raise self._unsettled()
+
+    def _unsettled(self) -> AssertionError:
+        return AssertionError("a history is asked for before its policy was chosen")
+
+
 @dataclasses.dataclass(frozen=True)
 class NoStorage(Storage):
     """``storage_mode="none"``: nothing is kept. Gradients for sources and initial wavefields need nothing stored;

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from jaxwave.storage.base import Storage
+from jaxwave.storage.base import Request, Storage
 from jaxwave.storage.codecs import Codec, Raw
 from jaxwave.storage.pinned import PinnedStorage, counts_right, pool_bytes
 from jaxwave.storage.streamed import HostStorage
 
 
 @dataclasses.dataclass(frozen=True)
-class HostMemory(Storage):
+class HostMemory(Request):
     """``storage_mode="cpu"`` on a GPU: ``PinnedStorage`` where a history takes no more than half of XLA's pool of
     pinned memory (a Hessian product keeps two), and ``HostStorage`` otherwise. It is one or the other once a model is
     differentiated.
@@ -26,15 +26,3 @@ class HostMemory(Storage):
         if 2 * stored > pool_bytes():
             return HostStorage(self.codec)
         return PinnedStorage(self.codec, counted=counts_right())
-
-    def history_spec(self, n_entries, spec, state):
-        raise self._unsettled()
-
-    def open(self, n_entries, spec, state, owner, parents):
-        raise self._unsettled()
-
-    def footprint(self, n_entries, spec, state):
-        raise self._unsettled()
-
-    def _unsettled(self) -> AssertionError:
-        return AssertionError("a history is asked for before its tier was chosen")
