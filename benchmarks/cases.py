@@ -11,6 +11,7 @@ SLOW, FAST = 2000.0, 2500.0  # speeds of the two layers, m/s
 SPACING = 10.0  # m
 DT = 1e-3  # s: below both libraries' limit in 3-D, 0.6 dx / (sqrt(3) FAST), so that neither divides it
 RATIO = 1.7  # of the speeds of P and S waves
+EPSILON, DELTA, Q = 0.15, 0.05, 50.0  # Thomsen's parameters, quality factor
 FREQUENCY = 25.0  # Hz: 8 cells to the wavelength at the wavelet's peak
 PML_WIDTH = 20  # cells
 SOURCE_DEPTH = 2  # cells
@@ -43,7 +44,14 @@ class Case:
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models, in the order of the propagator's arguments."""
-        return {"scalar": ("v",), "acoustic": ("v", "rho"), "elastic": ("lamb", "mu", "buoyancy")}[self.equation]
+        return {
+            "scalar": ("v",),
+            "acoustic": ("v", "rho"),
+            "elastic": ("lamb", "mu", "buoyancy"),
+            "acoustic_vti": ("v", "epsilon", "delta", "rho"),
+            "elastic_vti": ("c11", "c13", "c33", "c55", *(["c66"] if self.ndim == 3 else []), "buoyancy"),
+            "viscoacoustic": ("v", "rho", "inverse_q"),
+        }[self.equation]
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -55,6 +63,16 @@ class Case:
     def suffix(self) -> str:
         """What the names of arguments end with for sources and receivers of pressure."""
         return "" if self.equation == "scalar" else "_p"
+
+    @property
+    def kind(self) -> str:
+        """The kind of its sources and receivers."""
+        return self.suffix.removeprefix("_")
+
+    @property
+    def max_vel(self) -> float:
+        """What the time step and the layers are made for: the fastest waves of VTI and attenuating media are faster."""
+        return FAST if self.equation in ("scalar", "acoustic", "elastic") else 1.2 * FAST
 
     @property
     def ndim(self) -> int:
@@ -135,6 +153,14 @@ _STAGGERED = [
     Case("elastic-2d-300x4", (260, 260), 4, 400, equation="elastic"),
     Case("elastic-3d-100", (60, 60, 60), 1, 80, equation="elastic"),
 ]
+_MEDIA = [
+    Case("acoustic-vti-2d-300x4", (260, 260), 4, 400, equation="acoustic_vti"),
+    Case("acoustic-vti-3d-120", (80, 80, 80), 1, 80, equation="acoustic_vti"),
+    Case("viscoacoustic-2d-300x4", (260, 260), 4, 400, equation="viscoacoustic"),
+    Case("viscoacoustic-3d-120", (80, 80, 80), 1, 80, equation="viscoacoustic"),
+    Case("elastic-vti-2d-300x4", (260, 260), 4, 400, equation="elastic_vti"),
+    Case("elastic-vti-3d-100", (60, 60, 60), 1, 60, equation="elastic_vti"),
+]
 # They fill a GPU: gradients keep 43, 19 and 32 GiB.
 _LARGE = [
     Case("2d-2000x32", (1960, 1960), 32, 90),
@@ -159,7 +185,7 @@ SCALING = {
 }
 SCALED_BY = {"cells": lambda case: case.cells, "shots": lambda case: case.n_shots, "steps": lambda case: case.nt}
 _BOTH_ORDERS = [*_COMMON, *_LARGE]
-_COMPARED = [*_BOTH_ORDERS, *(c.with_order_8 for c in _BOTH_ORDERS), *_SMALL, *_STAGGERED]
+_COMPARED = [*_BOTH_ORDERS, *(c.with_order_8 for c in _BOTH_ORDERS), *_SMALL, *_STAGGERED, *_MEDIA]
 COMPARED = {case.name: case for case in _COMPARED + _INSIDE}
 CASES = COMPARED | {
     case.name: case for case in [*(c.without_pml for c in _COMPARED), *(c for row in SCALING.values() for c in row)]
@@ -178,7 +204,7 @@ COMPILED = {case.name: case for case in [_FEW[0], Case("2d-2000x8", (1960, 1960)
 STANDARD = {
     "cpu": (
         *_both_orders("2d-300x8", "2d-1000x1", "marmousi-size", "3d-120", "3d-120x2", "3d-200"),
-        *(case.name for case in _STAGGERED),
+        *(case.name for case in _STAGGERED + _MEDIA),
     ),
     "cuda": _both_orders("2d-1000x1", "marmousi-size", "2d-2000x32", "3d-200", "3d-256", "3d-384"),
 }
@@ -198,6 +224,9 @@ def _models(case: Case, dtype: str) -> dict[str, np.ndarray]:
     rho = 310 * v**0.25
     mu = rho * (v / RATIO) ** 2
     values = {"v": v, "rho": rho, "lamb": rho * v**2 - 2 * mu, "mu": mu, "buoyancy": 1 / rho}
+    values |= {"epsilon": 0 * v + EPSILON, "delta": 0 * v + DELTA, "inverse_q": 0 * v + 1 / Q}
+    c33, root = rho * v**2, np.sqrt((rho * v**2 - mu) * (rho * v**2 * (1 + 2 * DELTA) - mu))
+    values |= {"c11": c33 * (1 + 2 * EPSILON), "c33": c33, "c13": root - mu, "c55": mu, "c66": mu}
     return {name: values[name].astype(dtype) for name in case.models}
 
 

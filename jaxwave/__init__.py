@@ -1,6 +1,6 @@
 """jaxwave: differentiable wave propagation for JAX."""
 
-from jaxwave import grid, inversion, io, resample, storage, wavelets
+from jaxwave import anisotropy, attenuation, devices, grid, inversion, io, misfits, resample, storage, wavelets
 from jaxwave._autotune.memory import MemoryEstimate, estimate_memory, plan
 from jaxwave._autotune.planning import BudgetError, StorageOption, StoragePlan
 from jaxwave._derivatives import (
@@ -43,11 +43,15 @@ from jaxwave._simulation import simulate
 from jaxwave._timeloop.dispatch import compiler_options
 from jaxwave._timeloop.observe import CallbackState
 from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.acoustic_vti import AcousticVTI
+from jaxwave.equations.anisotropic import ElasticOrthorhombic, ElasticVTI
 from jaxwave.equations.base import Equation, Model, model
 from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.leapfrog import LeapfrogEquation
 from jaxwave.equations.scalar import Scalar
 from jaxwave.equations.scheme import Scheme, Source, Term
+from jaxwave.equations.viscoacoustic import Viscoacoustic
+from jaxwave.equations.viscoelastic import Viscoelastic
 from jaxwave.storage import StorageError
 
 __version__ = "0.1.0"
@@ -57,6 +61,7 @@ __all__ = [
     "Acoustic",
     "AcousticResult",
     "AcousticState",
+    "AcousticVTI",
     "BornResult",
     "Boundary",
     "BudgetError",
@@ -65,8 +70,10 @@ __all__ = [
     "CompatibilityWarning",
     "DispersionWarning",
     "Elastic",
+    "ElasticOrthorhombic",
     "ElasticResult",
     "ElasticState",
+    "ElasticVTI",
     "Equation",
     "Grid",
     "Hicks",
@@ -91,11 +98,16 @@ __all__ = [
     "SubstepWarning",
     "Term",
     "UnitWarning",
+    "Viscoacoustic",
+    "Viscoelastic",
     "WaveState",
     "acoustic",
     "acoustic_born",
+    "anisotropy",
+    "attenuation",
     "born",
     "compiler_options",
+    "devices",
     "elastic",
     "elastic_born",
     "estimate_memory",
@@ -105,6 +117,7 @@ __all__ = [
     "inversion",
     "io",
     "lambmubuoyancy_to_vpvsrho",
+    "misfits",
     "model",
     "plan",
     "resample",

@@ -50,6 +50,11 @@ def platform_of(values: Sequence[Any]) -> str:
     return next(iter(devices)).platform if devices else jax.default_backend()
 
 
+def spans_devices(values: Sequence[Any]) -> bool:
+    """Whether an eager call with these operands runs on several devices."""
+    return any(isinstance(x, jax.Array) and len(x.sharding.device_set) > 1 for x in values)
+
+
 # ---- symbolic zeros and undefined primals: what the rules of derivatives meet in place of arrays ----
 
 
@@ -94,7 +99,7 @@ def primitive(
     program: Callable[..., Sequence[jax.Array]],
     *,
     on_platform: Mapping[str, Callable[..., Sequence[jax.Array]]] | None = None,
-    undivided: Mapping[str, Callable[..., Sequence[jax.Array]]] | None = None,
+    divided: Mapping[str, Callable[..., Sequence[jax.Array]]] | None = None,
     jvp: Callable | None = None,
     transpose: Callable | None = None,
     batch: Callable | None = None,
@@ -108,7 +113,7 @@ def primitive(
         impl: What an eager call runs.
         program: What a compiled program runs, in terms of other primitives.
         on_platform: What it runs on some platforms instead.
-        undivided: The same, unless the compiler divides the program among devices.
+        divided: What it runs there where the compiler divides the program among devices.
         jvp, transpose: Its rules, as JAX defines them.
         batch: Its rule under ``vmap``, as JAX defines it but for the primitive, which comes first.
         dead_code: From the list of used results and the equation: the list of used operands, and the equation to keep
@@ -118,12 +123,12 @@ def primitive(
     p.multiple_results = True
     p.def_abstract_eval(lambda *avals, **params: _on_mesh(avals, shapes(*avals, **params)))
     p.def_impl(impl)
-    plain = _lowering(program)
-    mlir.register_lowering(p, plain)
-    for platform, special in (on_platform or {}).items():
-        mlir.register_lowering(p, _lowering(special), platform=platform)
-    for platform, special in (undivided or {}).items():
-        mlir.register_lowering(p, _unless_divided(_lowering(special), plain), platform=platform)
+    on_platform, divided = on_platform or {}, divided or {}
+    mlir.register_lowering(p, _lowering(program))
+    for platform in {**on_platform, **divided}:
+        whole = on_platform.get(platform, program)
+        rule = _either(_lowering(divided.get(platform, whole)), _lowering(whole))
+        mlir.register_lowering(p, rule, platform=platform)
     if jvp:
         ad.primitive_jvps[p] = jvp
     if transpose:
@@ -146,9 +151,9 @@ def _lowering(program: Callable) -> Callable:
     return rule
 
 
-def _unless_divided(special: Callable, plain: Callable) -> Callable:
+def _either(divided: Callable, whole: Callable) -> Callable:
     def rule(ctx, *operands, **params):
-        return (plain if _is_divided(ctx) else special)(ctx, *operands, **params)
+        return (divided if _is_divided(ctx) else whole)(ctx, *operands, **params)
 
     return rule
 
@@ -305,7 +310,7 @@ def _lower_host_call(ctx, *args, function, result):
         raise NotImplementedError(
             "this storage mode keeps wavefields through host callbacks, and the compiler cannot divide those among "
             "devices. Call the propagator within jax.shard_map over the mesh axis of the shots, where each device has "
-            'a history of its own, or use storage_mode="device" or "recompute"'
+            'a history of its own, or use the storage mode "device" or "recompute"'
         )
     out, _, _ = mlir.emit_python_callback(
         ctx, function, None, list(args), ctx.avals_in, ctx.avals_out, has_side_effect=True, returns_token=False

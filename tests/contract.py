@@ -1,16 +1,22 @@
 """Small random problems for any equation: models, sources and receivers of every kind, a first state."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
+from typing import Annotated, TypedDict, get_type_hints
 
 import jax
 import numpy as np
 import pytest
 
 import jaxwave
+from jaxwave import _propagators
+from jaxwave._setup.options import Options, to_call
+from jaxwave._setup.problem import make_problem
 from jaxwave.equations.registry import EQUATIONS
 from jaxwave.equations.staggered import tensor
+from jaxwave.equations.velocity_stress import VelocityStress
 
 SPACING = (5.0, 7.0, 6.0)
 RANGES = {  # units as in the propagators
@@ -19,6 +25,13 @@ RANGES = {  # units as in the propagators
     "lamb": (3e9, 6e9),
     "mu": (1e9, 3e9),
     "buoyancy": (1 / 2500.0, 1 / 1500.0),
+    "epsilon": (0.1, 0.3),
+    "delta": (-0.1, 0.1),
+    "inverse_q": (0.02, 0.1),
+    "inverse_qp": (0.05, 0.1),
+    "inverse_qs": (0.02, 0.05),
+    **dict.fromkeys(("c11", "c22", "c33"), (6e9, 12e9)),
+    **dict.fromkeys(("c12", "c13", "c23", "c44", "c55", "c66"), (1e9, 2e9)),
 }
 
 
@@ -93,6 +106,52 @@ class Case:
         return "-".join([self.name, f"{self.ndim}D", *multiaxial, *(kind[:2] for kind in self.faces or ())])
 
 
+# ---- equations that have no function of their own: the same arguments by name, and results like those ----
+
+
+def call_of(name, grid_spacing, dt, **arguments):
+    """The call that arguments like those of a propagator describe."""
+    if name in _propagators.PROPAGATORS:
+        return _propagators.call_of(name, grid_spacing=grid_spacing, dt=dt, **arguments)
+    equation = EQUATIONS[name]
+    models = {k: arguments.pop(k) for k in equation.models}
+    return to_call(name, options_of(name), equation.with_models(models), grid_spacing, dt, arguments)
+
+
+def propagate(name, **arguments):
+    """The propagator of this name."""
+    if name in _propagators.PROPAGATORS:
+        return getattr(jaxwave, name)(**arguments)
+    equation, (outcome, state) = EQUATIONS[name], results_of(name)
+    out = _propagators.run(make_problem(call_of(name, **arguments)))
+    fields = [out.state.wavefields.get(k) for k in equation.wavefield_offsets(3)]
+    memory = [out.state.memory[k] for k in equation.memory_names]
+    records = [out.records.get(kind) for kind in equation.receiver_kinds(3)]
+    return outcome(*records, state(*fields, *memory, out.state.last_sources))
+
+
+@functools.cache
+def options_of(name):
+    """What to_call asks of a propagator's options."""
+    equation, anything = EQUATIONS[name], Annotated[object, None]
+    points = [f"source_{what}_{kind}" for what in ("amplitudes", "locations") for kind in equation.source_kinds(3)]
+    points += [f"receiver_locations_{kind}" for kind in equation.receiver_kinds(3)]
+    given = get_type_hints(Options, include_extras=True) | {"mpml_fraction": Annotated[float, 0.0]}
+    return TypedDict(name, given | dict.fromkeys([*points, *equation.wavefield_offsets(3)], anything))
+
+
+@functools.cache
+def results_of(name):
+    """What it returns, and the state in that."""
+    equation = EQUATIONS[name]
+    records = [f"receiver_amplitudes_{kind}" for kind in equation.receiver_kinds(3)]
+    fields = [*equation.wavefield_offsets(3), *equation.memory_names, "last_sources"]
+    return collections.namedtuple("Outcome", [*records, "state"]), collections.namedtuple("FlatState", fields)
+
+
+# ---- what is propagated ----
+
+
 def suffixed(name, kind):
     return f"{name}_{kind}" if kind else name
 
@@ -142,11 +201,14 @@ def wavefield_sizes(case):
     """Pressures of 1 and the velocities that belong to them; of elastic waves, with more kinds of
     receivers to be balanced, phi too, which remembers the velocities' derivatives.
     """
+    if case.name == "scalar":
+        return {}
     impedance = 2000.0 * 1500.0
-    velocities = {f"v{k}_0": 1 / impedance for k in "zyx"}
-    if case.name == "elastic":
-        return {**velocities, "phi": 1 / impedance / SPACING[0]}
-    return velocities if case.name == "acoustic" else {}
+    sizes = {f"v{k}_0": 1 / impedance for k in "zyx"}
+    sizes |= {k: 0.03 for k in case.physics.wavefield_offsets(3) if k.startswith("relaxation")}  # is added every step
+    if isinstance(case.physics, VelocityStress):
+        sizes["phi"] = 1 / impedance / SPACING[0]
+    return sizes
 
 
 def source_size(case, name):
@@ -160,12 +222,14 @@ def source_size(case, name):
 
 
 def source_scale(case, kind, models, place):
-    """What a source is multiplied by to be the transpose of a receiver of its kind.
+    """What a source is multiplied by to be the transpose of a receiver of its kind; None if there is no such number.
 
     For a pressure rate, the stress that belongs to a unit of the strain whose product with the stress is recorded.
     """
-    if case.name != "elastic" or kind != "p":
+    if kind != "p" or case.name in ("scalar", "acoustic"):
         return 1.0
+    if case.name != "elastic":  # the stresses of that strain differ, or relax
+        return None
     return case.ndim * models["lamb"][tuple(place)] + 2 * models["mu"][tuple(place)]
 
 
@@ -175,8 +239,8 @@ def run(case, arguments, **options):
     given = {name: x for name, x in sources.items() if name.replace("locations", "amplitudes") in arguments}
     settings = {**case.settings, **options}
     with expect_substeps(case):
-        return getattr(jaxwave, case.name)(
-            grid_spacing=case.spacing, dt=case.dt, **arguments, **given, **receivers, **settings
+        return propagate(
+            case.name, grid_spacing=case.spacing, dt=case.dt, **arguments, **given, **receivers, **settings
         )
 
 
@@ -199,7 +263,7 @@ def responses(case, nt=60):
         for name, x in shots.items():
             survey[suffixed(f"{name}_locations", kind)] = x
     settings = dict(grid_spacing=case.spacing, dt=case.dt / case.ratio, **{**case.settings, "pml_width": 4})
-    found = jax.jit(lambda models: records(getattr(jaxwave, case.name)(**models, **survey, **settings)))(models)
+    found = jax.jit(lambda models: records(propagate(case.name, **models, **survey, **settings)))(models)
     return {k: np.asarray(found[suffixed("receiver_amplitudes", k)]).reshape(2, len(kinds), nt) for k in kinds}
 
 

@@ -36,7 +36,7 @@ POLICIES = [
 
 def in_form(form, monkeypatch, function, *arguments):
     """What a function gives with eager loops in this form."""
-    monkeypatch.setattr(forms, "of_platform", lambda platform: form)
+    monkeypatch.setattr(forms, "of_platform", lambda platform, divided=False: form)
     return function(*arguments)
 
 
@@ -51,18 +51,25 @@ def derivatives(case, direction, given, **options):
     return run(given), gradient, product
 
 
-def assert_same(case, monkeypatch, tolerance=1e-12, **options):
+def assert_same(case, monkeypatch, tolerance=1e-12, others=(forms.GPU,), **options):
     given = contract.inputs(case)
     arguments = functools.partial(derivatives, case, **options), contract.random_like(5, given), given
     want = in_form(forms.CPU, monkeypatch, *arguments)
-    got = in_form(forms.GPU, monkeypatch, *arguments)
-    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        reference.assert_close(x, y, tolerance)
+    for form in others:
+        got = in_form(form, monkeypatch, *arguments)
+        for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+            reference.assert_close(x, y, tolerance)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_derivative_is_the_same(case, monkeypatch):
     assert_same(case, monkeypatch)
+
+
+@pytest.mark.parametrize("model_per_shot", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_forms_of_divided_programs_are_the_same(model_per_shot, monkeypatch):
+    case = Case("acoustic", 2, nt=12, model_per_shot=model_per_shot)
+    assert_same(case, monkeypatch, others=[forms.of_platform(name, divided=True) for name in ("cpu", "cuda")])
 
 
 @pytest.mark.parametrize("policy", POLICIES)

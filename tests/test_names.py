@@ -408,7 +408,7 @@ STORAGE = {
         scalar(storage=storage.Fourier((50.0,)), gradient_interval=2),
     ),
     "none": (
-        gradient(storage="none"), ValueError, 'use storage="device", "cpu", "disk" or "recompute"',
+        gradient(storage="none"), ValueError, 'use the storage mode "device", "cpu", "disk" or "recompute"',
         *(gradient(storage=name) for name in ("device", "cpu", "disk", "recompute")),
     ),
 }  # fmt: skip
@@ -424,7 +424,7 @@ DERIVATIVES = {
         born(pml_width=2), TypeError, "born() got an unexpected keyword argument 'pml_width'",
         born(grid=Grid(5.0, boundary=Boundary(pml_width=2, pml_freq=25.0))),
     ),
-    "storage": (born(storage="none"), ValueError, 'use storage="device"', born(storage="device")),
+    "storage": (born(storage="none"), ValueError, 'use the storage mode "device"', born(storage="device")),
     "amplitudes": (born(sources=(F[0], PLACES)), ValueError, "`sources[0]` must have shape", born()),
     "speed": (
         born(max_vel=None, sources=(F[0], PLACES)), ValueError, "`sources[0]` must have shape", born(max_vel=None),

@@ -3,6 +3,7 @@
 With ``--derivative-table FILE`` the outcomes are written as the table of the documentation.
 """
 
+import dataclasses
 import functools
 import warnings
 
@@ -14,7 +15,7 @@ import pytest
 from helpers import largest
 
 import jaxwave
-from jaxwave._propagators import call_of
+from jaxwave._propagators import PROPAGATORS, call_of
 from jaxwave._setup.embedding import pad_inputs
 from jaxwave._setup.problem import make_problem
 from jaxwave.equations.registry import EQUATIONS
@@ -29,6 +30,8 @@ from jaxwave.storage import (
     Recompute,
     Reverse,
 )
+from jaxwave.storage.entries import map_present
+from jaxwave.storage.stored import Stored
 
 
 def frequencies(n_steps, dt):
@@ -164,8 +167,8 @@ CELLS = [("scalar", 1, policy, codec) for policy in POLICIES for codec in CODECS
 CELLS += [("scalar", ndim, policy, "raw") for ndim in (2, 3) for policy in POLICIES]
 CELLS += [
     (name, ndim, policy, "raw")
-    for name, physics in EQUATIONS.items()
-    for ndim in physics.dimensions
+    for name in PROPAGATORS
+    for ndim in EQUATIONS[name].dimensions
     for policy in POLICIES
     if name != "scalar" and policy.startswith("reverse")
 ]
@@ -349,3 +352,27 @@ def test_a_policy_of_the_users_own_is_what_it_is_derived_from(policy):
     mine = type("Mine", (policy,), {})
     (v, dv, records), want = problem(1), on_the_device("grad", "raw", 1, "scalar")
     np.testing.assert_allclose(jit(records, v, dv, storage_mode=mine()), want, rtol=0, atol=1e-12 * np.abs(want).max())
+
+
+class Halves(Stored):
+    """Keeps half of each term, and reads twice what it finds: exactly the term."""
+
+    def put(self, saved, i, before, after, chunks):
+        return super().put(saved, i, before, after, map_present(lambda chunk: [x / 2 for x in chunk], chunks))
+
+    def read(self, history, cursor, i, size):
+        chunks, cursor = super().read(history, cursor, i, size)
+        return map_present(lambda chunk: [2 * x for x in chunk], chunks), cursor
+
+
+@dataclasses.dataclass(frozen=True)
+class InHalves(HostStorage):
+    def histories(self, plan, n_steps, x, direction):
+        return Halves(plan, n_steps, x, direction)
+
+
+@pytest.mark.parametrize("derivative", ["grad", "gauss_newton", "hessian"])
+def test_a_policy_that_saves_and_reads_in_a_way_of_its_own(derivative):
+    (v, dv, records), want = problem(1), on_the_device(derivative, "raw", 1, "scalar")
+    got = compiled(derivative, records, v, dv, storage_mode=InHalves(steps_per_transfer=7))
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * np.abs(want).max())

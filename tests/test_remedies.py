@@ -288,7 +288,7 @@ STORAGE = {
         scalar(storage_mode=storage.HostStorage(codec=storage.Int8())),
     ),
     "none": (
-        gradient(storage_mode="none"), ValueError, 'use storage_mode="device", "cpu", "disk" or "recompute"',
+        gradient(storage_mode="none"), ValueError, 'use the storage mode "device", "cpu", "disk" or "recompute"',
         *(gradient(storage_mode=mode) for mode in ("device", "cpu", "disk", "recompute")),
     ),
     "blocks": (

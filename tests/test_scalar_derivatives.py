@@ -489,7 +489,7 @@ def test_model_gradient_without_storage_is_refused_before_anything_runs(how):
             forward_callback=calls.append,
         ).wavefield_0.sum()  # fmt: skip
 
-    with pytest.raises(ValueError, match=r'storage_mode="none" keeps no wavefields.*use storage_mode="device"'):
+    with pytest.raises(ValueError, match=r'the storage mode "none" keeps no wavefields.*use the storage mode "device"'):
         DIFFERENTIATE[how](run, jnp.full(9, 2000.0))
     jax.effects_barrier()
     assert not calls

@@ -42,15 +42,17 @@ class Form:
         rows: Whether slabs of the last axis are laid out in whole rows too (see ``Derivative.rows``).
         entries: Entries that one turn of a loop takes.
         small: Values of a wavefield up to which a kernel less counts for more than memory that is read once more.
+        divided: Whether the compiler divides the program among devices, by shots: nothing may then mix these.
     """
 
     rows: bool = False
     entries: int = 1
     small: int = 0
+    divided: bool = False
 
     def one(self, c: jax.Array, halo: int) -> Any:
         """What :meth:`alone` and the functions of :mod:`points` divide by."""
-        return points.opaque_one(c, halo)
+        return points.opaque_one(c, halo, self.divided)
 
     def alone(self, x: jax.Array, one: Any) -> jax.Array:
         """x, which is read several times, as the compiler should have it: an array of its own."""
@@ -58,11 +60,11 @@ class Form:
 
     def materialize(self, x: jax.Array, one: Any) -> tuple[jax.Array, Any]:
         """See :func:`points.materialize`."""
-        return points.materialize(x, one)
+        return points.materialize(x, one, self.divided)
 
     def order_after(self, one: Any, ds: jax.Array, gradients: Any) -> tuple[Any, jax.Array]:
         """See :func:`points.order_after`."""
-        return points.order_after(one, ds, gradients)
+        return points.order_after(one, ds, gradients, self.divided)
 
     def after(self, y: jax.Array, read: jax.Array, gradients: Any) -> tuple[jax.Array, jax.Array, Any]:
         """What a step of the adjoint injects and has recorded, and the gradients that it has added to, where another
@@ -99,22 +101,25 @@ class Form:
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["vector"], meta_fields=["shapes"])
 @dataclasses.dataclass(frozen=True)
 class Vector:
-    """Arrays in groups, one after the other in one vector."""
+    """Arrays in groups, one after the other in one vector, or in one for each shot."""
 
     vector: jax.Array
     shapes: tuple[tuple[tuple[int, ...], ...], ...]
 
     @classmethod
-    def of(cls, groups: Groups) -> Vector:
-        flat = [x.reshape(-1) for group in groups for x in group]
-        return cls(jnp.concatenate(flat), tuple(tuple(x.shape for x in group) for group in groups))
+    def of(cls, groups: Groups, by_shot: bool) -> Vector:
+        flat = [x.reshape(*x.shape[:by_shot], -1) for group in groups for x in group]
+        return cls(jnp.concatenate(flat, axis=-1), tuple(tuple(x.shape for x in group) for group in groups))
 
     @property
     def groups(self) -> list[list[jax.Array]]:
-        sizes = [math.prod(shape) for group in self.shapes for shape in group]
-        ends = list(itertools.accumulate(sizes, initial=0))
-        spans = itertools.pairwise(ends)
-        return [[self.vector[slice(*next(spans))].reshape(shape) for shape in group] for group in self.shapes]
+        axis = self.vector.ndim - 1
+        sizes = [math.prod(shape[axis:]) for group in self.shapes for shape in group]
+        spans = itertools.pairwise(itertools.accumulate(sizes, initial=0))
+        return [
+            [lax.slice_in_dim(self.vector, *next(spans), axis=axis).reshape(shape) for shape in group]
+            for group in self.shapes
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,11 +147,11 @@ class GpuForm(Form):
     def after(self, y, read, gradients):
         read, gradients = lax.optimization_barrier((read, gradients))
         if y.size and read.size:
-            y = y * (1 + 0 * lax.stop_gradient(read[(0,) * read.ndim]))
+            y = y * (1 + 0 * lax.stop_gradient(read[:, :1]))
         return y, read, gradients
 
     def hold(self, groups):
-        return (lax.optimization_barrier(Vector.of(groups)),) if any(groups) else super().hold(groups)
+        return (lax.optimization_barrier(Vector.of(groups, self.divided)),) if any(groups) else super().hold(groups)
 
     def written(self, arrays):
         return lax.optimization_barrier(arrays)
@@ -173,6 +178,7 @@ CPU = Form(rows=True)
 GPU = GpuForm()
 
 
-def of_platform(platform: str) -> Form:
-    """The form for the compiler of a platform."""
-    return CPU if platform == "cpu" else GPU
+def of_platform(platform: str, divided: bool = False) -> Form:
+    """The form for the compiler of a platform, of a program that it divides among devices or of another."""
+    form = CPU if platform == "cpu" else GPU
+    return dataclasses.replace(form, divided=True) if divided else form

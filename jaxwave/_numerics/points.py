@@ -12,52 +12,57 @@ Cells = tuple[jax.Array, ...]
 """Padded cell numbers of points: one array [shot, point] per axis."""
 
 
-def opaque_one(c: jax.Array, halo: int) -> jax.Array:
+def opaque_one(c: jax.Array, halo: int, by_shot: bool) -> jax.Array:
     """A one that the compiler cannot know to be one: from a cell that is not padding.
 
-    Dividing by it makes a result too expensive for XLA to compute again in each of its users.
+    Dividing by it makes a result too expensive for XLA to compute again in each of its users. It is a number, with
+    which CPUs' kernels are twice as fast in 3-D; or ``by_shot`` one for each, [1 or shot, 1, ...], so that devices
+    with other shots need not wait for each other.
     """
-    return 1 + 0 * c[(0,) + (halo,) * (c.ndim - 1)]
+    return 1 + 0 * _value(c, (halo,) * (c.ndim - 1), by_shot)
 
 
-def materialize(x: jax.Array, one: jax.Array) -> tuple[jax.Array, jax.Array]:
+def materialize(x: jax.Array, one: jax.Array, by_shot: bool) -> tuple[jax.Array, jax.Array]:
     """x as an array that the compiler computes by itself, and the one to divide by in what it is used for."""
     x = x / one
-    return x, one + 0 * lax.stop_gradient(x[(0, *(n // 2 for n in x.shape[1:]))])
+    return x, one + 0 * lax.stop_gradient(_value(x, tuple(n // 2 for n in x.shape[1:]), by_shot))
 
 
-def order_after(one: jax.Array, ds: jax.Array, gradients) -> tuple[jax.Array, jax.Array]:
+def _value(x: jax.Array, cell: tuple[int, ...], by_shot: bool) -> jax.Array:
+    """x in a cell: for each shot, or for the first."""
+    return lax.slice(x, (0, *cell), (x.shape[0], *(i + 1 for i in cell))) if by_shot else x[(0, *cell)]
+
+
+def order_after(one: jax.Array, ds: jax.Array, gradients, by_shot: bool) -> tuple[jax.Array, jax.Array]:
     """A one that is known only when these are, and ds as an array of its own.
 
     What is divided by it comes after all that read the fields to image them or to record ds. Where nothing says so, XLA
     does not see in a loop within a loop that they can be updated in place.
     """
-    ds = ds / one
+    ds = ds / (one.reshape(-1, 1) if by_shot else one)
     for total in jax.tree.leaves((gradients, ds if ds.size else [])):
-        one = one + 0 * lax.stop_gradient(total[(0,) * total.ndim])
+        found = lax.stop_gradient(_value(total, (0,) * (total.ndim - 1), by_shot))
+        one = one + 0 * (found.reshape(-1, *one.shape[1:]) if by_shot else found)
     return one, ds
 
 
-def index(cells: Cells) -> tuple[jax.Array, ...]:
-    """Index of arrays [shot, *padded]."""
-    return (jnp.arange(cells[0].shape[0])[:, None], *cells)
+# By ``vmap`` the shots are a batch to XLA, which it can divide among devices. Were they numbered by an index, every
+# device would hold all of them.
 
 
 def at(c: jax.Array, cells: Cells) -> jax.Array:
     """Values [shot, point] of a coefficient [1 or shot, *padded]."""
-    shot, *rest = index(cells)
-    shot = shot if c.shape[0] > 1 else jnp.zeros_like(shot)
-    return c.at[(shot, *rest)].get(mode="promise_in_bounds")
+    return get(c, cells) if c.shape[0] > 1 else c[0].at[cells].get(mode="promise_in_bounds")
 
 
 def add(x: jax.Array, cells: Cells, values: jax.Array) -> jax.Array:
     """x with values [shot, point] added at the cells."""
-    return x.at[index(cells)].add(values, mode="promise_in_bounds")
+    return jax.vmap(lambda x, cells, values: x.at[cells].add(values, mode="promise_in_bounds"))(x, cells, values)
 
 
 def get(x: jax.Array, cells: Cells) -> jax.Array:
     """Values [shot, point] of x at the cells."""
-    return x.at[index(cells)].get(mode="promise_in_bounds")
+    return jax.vmap(lambda x, cells: x.at[cells].get(mode="promise_in_bounds"))(x, cells)
 
 
 def split(values: jax.Array, kinds: Mapping[str, Cells]) -> dict[str, jax.Array]:

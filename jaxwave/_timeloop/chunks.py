@@ -7,7 +7,6 @@ entry is shorter where the interval does not divide the number of steps.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -16,21 +15,10 @@ from jax import lax
 
 from jaxwave._numerics.forms import Form
 from jaxwave._timeloop import observe
+from jaxwave._timeloop.histories import History, RecomputedHistory, StoredHistory
 from jaxwave.equations.base import Equation
-from jaxwave.storage import base
-from jaxwave.storage.base import Spec, Storage
-
-Parts = tuple[Any, ...]
-"""Something for each term of the equation: a part of a history, a chunk or a term; or None."""
-
-History = Any
-"""What later runs read of a run: :class:`StoredHistory` or :class:`RecomputedHistory`; both say which coefficients are
-wanted of it."""
-
-
-def map_present(function, *parts: Parts) -> Parts:
-    """Applies a function to the parts that are there (in the first of several)."""
-    return tuple(None if xs[0] is None else function(*xs) for xs in zip(*parts, strict=True))
+from jaxwave.storage.base import Footprint, Storage
+from jaxwave.storage.entries import Parts, Spec, encoded_spec, entry_bytes, map_present
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +39,7 @@ class Plan:
 
     def entry_spec(self, x: Any) -> Spec:
         """Arrays that one term of one stored step of a run with states like ``x`` takes."""
-        return base.encoded_spec(self.storage.codec, [self.equation.term_shape(x)])
+        return encoded_spec(self.storage.codec, [self.equation.term_shape(x)])
 
     def encode(self, term: jax.Array) -> list[jax.Array]:
         return list(self.storage.codec.encode(term))
@@ -86,7 +74,7 @@ class Plan:
 
     def settled(self, n_steps: int, x: Any) -> Plan:
         """The plan of such a run once a history is asked for: with a policy where there may have been a request."""
-        stored = self._most_terms * self.entries(n_steps) * base.entry_bytes(self.entry_spec(x))
+        stored = self._most_terms * self.entries(n_steps) * entry_bytes(self.entry_spec(x))
         return dataclasses.replace(self, storage=self.storage.settled(stored))
 
     # ---- how time divides ----
@@ -109,10 +97,10 @@ class Plan:
         """Number of entries of a run of ``n_steps``."""
         return -(-n_steps // self.interval)
 
-    def footprint(self, n_steps: int, x: Any) -> base.Footprint:
+    def footprint(self, n_steps: int, x: Any) -> Footprint:
         """Bytes of the history of all terms."""
         parts = 1 if self.storage.replays else self._most_terms
-        return base.Footprint(*(parts * n for n in self.storage.footprint(*self.sizes(n_steps, x))))
+        return Footprint(*(parts * n for n in self.storage.footprint(*self.sizes(n_steps, x))))
 
     def sizes(self, n_steps: int, x: Any) -> tuple[int, Spec, Any]:
         """What a policy is told of a run: entries; what is kept of one (of a term, or of all terms where chunks are
@@ -130,17 +118,17 @@ class Plan:
 
     def saved_terms(self, save: tuple[bool, ...]) -> Parts:
         """The terms that it needs for that."""
-        return self.wanted(() if self.storage.kind == "reversed" else save)
+        return self.wanted(() if self.storage.keeps_rings else save)
 
     def pack_spec(self, x: Any, save: tuple[bool, ...]) -> tuple[Spec | None, ...]:
         """Arrays of each part, of a run with states like ``x``."""
-        if self.storage.kind == "reversed":
+        if self.storage.keeps_rings:
             return (self.storage.pack_spec(self.storage.kept_of(self.equation, x)[0]),) if save else ()
         return map_present(lambda _: self.entry_spec(x), self.wanted(save))
 
     def pack(self, x: Any, terms: Parts, save: tuple[bool, ...]) -> Parts:
         """The parts, from the state after the step and its terms."""
-        if self.storage.kind == "reversed":
+        if self.storage.keeps_rings:
             return (self.storage.pack(self.equation.ring(x)),) if save else ()
         return map_present(self.encode, terms)
 
@@ -167,34 +155,6 @@ class AdjointInputs(NamedTuple):
     histories: Any
     data: Any
     state: Any
-
-
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["parts"], meta_fields=["wanted"])
-@dataclasses.dataclass(frozen=True)
-class StoredHistory:
-    """A history that is stored.
-
-    Attributes:
-        parts: What is kept of each term, a list of arrays.
-        wanted: For each coefficient, whether its terms are.
-    """
-
-    parts: Parts
-    wanted: tuple[bool, ...]
-
-
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["run"], meta_fields=["wanted"])
-@dataclasses.dataclass(frozen=True)
-class RecomputedHistory:
-    """A history under a policy that replays.
-
-    Attributes:
-        run: Operands of the run that made it, with the kept states in place of the first.
-        wanted: For each coefficient, whether its terms are.
-    """
-
-    run: RunInputs
-    wanted: tuple[bool, ...]
 
 
 class Chunks(NamedTuple):

@@ -21,13 +21,13 @@ from jaxwave._timeloop.chunks import (
     each_entry,
     in_order,
     join,
-    map_present,
     over_chunks,
     over_entries,
     over_unstored,
 )
 from jaxwave._timeloop.forward import forward_chunk
-from jaxwave._timeloop.histories import histories, tokens
+from jaxwave._timeloop.histories import tokens
+from jaxwave.storage.entries import map_present
 
 
 def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
@@ -44,7 +44,7 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
     """
     pairs, n_steps = inputs.born_sources, inputs.amplitudes.shape[0]
     chunks = plan.chunks(n_steps, inputs.state, bool(save or pairs))
-    keeper = histories(plan, n_steps, inputs.state, +1)
+    keeper = plan.storage.histories(plan, n_steps, inputs.state, +1)
 
     def chunk_body(carry, i, series, size):
         x, tick, saved, cursors = carry
@@ -82,7 +82,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
     equation, interval, levels = plan.equation, plan.interval, plan.equation.levels
     form = equation.grid.form
     chunks = plan.chunks(data.shape[0], cotangent, bool(kept))
-    keeper = histories(plan, data.shape[0], cotangent, -1)
+    keeper = plan.storage.histories(plan, data.shape[0], cotangent, -1)
     observer = plan.observer if plan.observer and plan.observer.backward else None
 
     def retreat(w, tick, t, y, gradients, terms, last=False):

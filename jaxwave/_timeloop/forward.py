@@ -9,10 +9,10 @@ from jaxwave._timeloop.chunks import (
     each_entry,
     in_order,
     join,
-    map_present,
     over_entries,
     over_unstored,
 )
+from jaxwave.storage.entries import map_present
 
 
 def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save: tuple[bool, ...], buffer, first):

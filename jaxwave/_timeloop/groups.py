@@ -6,13 +6,13 @@ where all wavefields do not fit in the cache and those of fewer shots do, so nev
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxwave._timeloop.chunks import Plan, RunInputs
 
@@ -26,21 +26,21 @@ MOST = 16
 def count(inputs: RunInputs, plan: Plan) -> int:
     """The number of groups that a run is divided into: of equal size where a number near this divides the shots.
 
-    User callbacks see all shots at once, so there is one group then.
+    User callbacks see all shots at once, so there is one group then. Where there are several devices, each should have
+    its share of the shots of a group, so the number is one that leaves every device as many, or there is one group.
     """
-    n_shots = inputs.amplitudes.shape[1]
+    n_shots, devices = inputs.amplitudes.shape[1], jax.local_device_count()
     if n_shots == 1 or plan.observer or not plan.storage.divisible or jax.default_backend() != "cpu":
         return 1
     state = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(inputs.state))
-    least = min(n_shots, MOST, -(-state // (CACHE * (os.cpu_count() or 1))))
-    return next((n for n in range(least, min(2 * least, MOST) + 1) if n_shots % n == 0), least)
+    least = min(max(n_shots // devices, 1), MOST, -(-state // (CACHE * (os.cpu_count() or 1))))
+    even = next((n for n in range(least, min(2 * least, MOST) + 1) if n_shots % (n * devices) == 0), None)
+    return even or (least if devices == 1 else 1)
 
 
 def split(inputs: RunInputs, n_groups: int) -> list[RunInputs]:
-    """The operands of each group's run."""
-    n_shots = inputs.amplitudes.shape[1]
-    ends = [n_shots * k // n_groups for k in range(n_groups + 1)]
-    return [_of_shots(inputs, slice(*pair)) for pair in itertools.pairwise(ends)]
+    """The operands of each group's run: group k has shots k, k + n_groups and so on, which lie on all devices."""
+    return [_of_shots(inputs, slice(k, None, n_groups)) for k in range(n_groups)]
 
 
 def _of_shots(inputs: RunInputs, shots: slice) -> RunInputs:
@@ -57,4 +57,16 @@ def _of_shots(inputs: RunInputs, shots: slice) -> RunInputs:
 def join(results: Sequence[tuple]) -> tuple:
     """Records [nt, shot, receiver] and final states of all groups."""
     data, states = zip(*results, strict=True)
-    return jnp.concatenate(data, axis=1), jax.tree.map(lambda *x: jnp.concatenate(x), *states)
+    return _interleave(data, 1), jax.tree.map(lambda *x: _interleave(x, 0), *states)
+
+
+def _interleave(parts: Sequence[jax.Array], axis: int) -> jax.Array:
+    """Shots k, k + n and so on of each part k of n, in their order; the first parts may have one more."""
+    most, n_shots = parts[0].shape[axis], sum(x.shape[axis] for x in parts)
+    padded = [jnp.concatenate([x, x[_first(axis)]], axis) if x.shape[axis] < most else x for x in parts]
+    x = jnp.stack(padded, axis + 1)
+    return lax.slice_in_dim(x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :]), 0, n_shots, axis=axis)
+
+
+def _first(axis: int) -> tuple[slice, ...]:
+    return (slice(None),) * axis + (slice(1),)

@@ -25,9 +25,10 @@ from jaxwave import _jax_internals as jax_internals
 from jaxwave._jax_internals import instantiate_zeros, is_symbol, is_undefined, is_zero
 from jaxwave._numerics import forms
 from jaxwave._timeloop import dispatch, groups
-from jaxwave._timeloop.chunks import AdjointInputs, History, Plan, RecomputedHistory, RunInputs, map_present
+from jaxwave._timeloop.chunks import AdjointInputs, Plan, RunInputs
 from jaxwave._timeloop.engine import adjoint_loop, run_loop
-from jaxwave._timeloop.histories import as_history, tokens
+from jaxwave._timeloop.histories import History, RecomputedHistory, as_history, tokens
+from jaxwave.storage.entries import map_present
 
 
 def propagate(inputs: RunInputs, plan: Plan):
@@ -181,8 +182,8 @@ def _run_jvp(primals, tangents, *, tree, plan, save):
     perturbed = tuple(not is_zero(dm) for dm in dots.m)
     if any(perturbed) and not plan.storage.stores:
         raise ValueError(
-            'storage_mode="none" keeps no wavefields, so the derivative with respect to a model cannot be computed; '
-            'use storage_mode="device", "cpu", "disk" or "recompute"'
+            'the storage mode "none" keeps no wavefields, so the derivative with respect to a model cannot be '
+            'computed; use the storage mode "device", "cpu", "disk" or "recompute"'
         )
     if any(perturbed):
         plan = plan.settled(inputs.amplitudes.shape[0], inputs.state)  # "auto" chooses once a history is asked for
@@ -328,11 +329,12 @@ def _run_dce(used, eqn):
 
 
 def _primitive(name, flat, shapes, jvp, transpose, dead_code=None):
-    def program(platform: str):
-        return functools.partial(flat, np.int32(0), form=forms.of_platform(platform))
+    def program(platform: str, divided: bool = False):
+        return functools.partial(flat, np.int32(0), form=forms.of_platform(platform, divided))
 
     return jax_internals.primitive(
-        name, shapes, functools.partial(_eager, flat), program("gpu"), on_platform={"cpu": program("cpu")}, jvp=jvp,
+        name, shapes, functools.partial(_eager, flat), program("gpu"), on_platform={"cpu": program("cpu")},
+        divided={platform: program(platform, True) for platform in ("cpu", "cuda", "rocm")}, jvp=jvp,
         transpose=transpose, batch=_batch, dead_code=dead_code,
     )  # fmt: skip
 
@@ -340,7 +342,7 @@ def _primitive(name, flat, shapes, jvp, transpose, dead_code=None):
 def _eager(flat, *leaves, tree, plan, **static):
     inputs = jax.tree.unflatten(tree, leaves)
     tokens = _tokens(inputs) if plan.storage.streams else []
-    form = forms.of_platform(jax_internals.platform_of(leaves))
+    form = forms.of_platform(jax_internals.platform_of(leaves), jax_internals.spans_devices(leaves))
     out, owner = dispatch.execute(flat, *leaves, tokens=tokens, tree=tree, plan=plan, form=form, **static)
     if static.get("save") and plan.storage.streams:
         for token in out[1 + len(jax.tree.leaves(inputs.state)) :]:

@@ -57,7 +57,12 @@ class State(NamedTuple):
 
 
 def model(values: str) -> Any:
-    """A field of an equation that is a model; ``values`` says what they must be (see ``validate.RULES``)."""
+    """A field of an equation that is a model.
+
+    Args:
+        values: What its values must be: "positive", "not negative" or "finite"; with " where " and the name of another
+            model, only where that is not 0, and not negative elsewhere.
+    """
     return dataclasses.field(default=None, metadata={"values": values})
 
 

@@ -60,15 +60,15 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave._numerics import closures, points
+from jaxwave._numerics import points
 from jaxwave.equations import stability, staggered
 from jaxwave.equations.base import Model, model
-from jaxwave.equations.leapfrog import LeapfrogEquation
-from jaxwave.equations.scheme import Scheme, Source, Term
-from jaxwave.equations.staggered import components, tensor
+from jaxwave.equations.scheme import Pair
+from jaxwave.equations.staggered import tensor
+from jaxwave.equations.velocity_stress import VelocityStress
 
 
-class Elastic(LeapfrogEquation):
+class Elastic(VelocityStress):
     """The isotropic elastic equation.
 
     Attributes:
@@ -80,38 +80,17 @@ class Elastic(LeapfrogEquation):
     mu: Model = model("not negative")
     buoyancy: Model = model("not negative")
 
-    default_boundary = "free"
-    matter = "buoyancy"
+    sums = True
 
-    def scheme(self, ndim: int) -> Scheme:
-        names, axes = components(ndim), range(ndim)
-        v = [f"v{name}_0" for name in names]
-        normal, shear = ({kind: place for kind, place in tensor(ndim).items() if (place[0] == place[1]) == same}
-                         for same in (True, False))  # fmt: skip
-        stress = {place: f"sigma{kind}_0" for kind, place in tensor(ndim).items()}
-        strain = {kind: _strain(v, *place) for kind, place in tensor(ndim).items()}
-        force = {f"force_{name}": Term(tuple((j, stress[min(i, j), max(i, j)]) for j in axes))
-                 for i, name in enumerate(names)}  # fmt: skip
-        return Scheme(
-            fields={v[i]: (i,) for i in axes}
-            | {stress[i, i]: () for i in axes}
-            | {stress[place]: place for place in shear.values()},
-            terms={"dilatation": Term(of=tuple(f"strain_{kind}" for kind in normal))}
-            | {f"strain_{kind}": Term(strain[kind]) for kind in (*normal, *shear)}
-            | force,
-            stages=(
-                {v[i]: ((f"buoyancy_{name}", f"force_{name}"),) for i, name in enumerate(names)},
-                {stress[place]: (("lamb", "dilatation"), ("mu", f"strain_{kind}")) for kind, place in normal.items()}
-                | {stress[place]: ((f"mu_{kind}", f"strain_{kind}"),) for kind, place in shear.items()},
-            ),
-            sources={"p": Source(tuple(stress[i, i] for i in axes), weight=-1)}
-            | {name: Source((v[i],), f"buoyancy_{name}") for i, name in enumerate(names)}
-            | {kind: Source((stress[place],), weight=-1) for kind, place in tensor(ndim).items()},
-            receivers={"p": Term(tuple((None, stress[i, i]) for i in axes), -1 / ndim)}
-            | {name: Term(((None, v[i]),)) for i, name in enumerate(names)}
-            | {kind: Term(strain[kind], 1 / len(strain[kind])) for kind in tensor(ndim)},
-            scaled=tuple(v),
-        )
+    def stresses(self, ndim: int) -> dict[str, tuple[Pair, ...]]:
+        return {
+            kind: (("lamb", "dilatation"), ("mu", f"strain_{kind}")) if i == j else ((f"mu_{kind}", f"strain_{kind}"),)
+            for kind, (i, j) in tensor(ndim).items()
+        }
+
+    @staticmethod
+    def shear(ndim: int) -> dict[str, str]:
+        return {kind: "mu" for kind, (i, j) in tensor(ndim).items() if i != j}
 
     def moduli(self, models, dt):
         b, ends = models["buoyancy"], self.grid.ends
@@ -121,20 +100,11 @@ class Elastic(LeapfrogEquation):
         buoyancies = staggered.buoyancies(self.grid, points.divide(1, b), dt)
         return {"lamb": dt * lamb, "mu": 2 * dt * mu, **between, **buoyancies}
 
-    def closures_of(self, axis, field):
-        """Normal to a face lie the velocity and the stress whose component is that axis alone."""
-        name = components(self.grid.ndim)[axis]
-        return closures.elastic(self.grid.ends[axis], normal=field in (f"v{name}_0", f"sigma{name}{name}_0"))
-
     def model_gradients(self, m, gradient, dt):
         found = super().model_gradients(m, gradient, dt)
         return {name: 2 * g if name == "mu" else g for name, g in found.items()}  # the coefficient is 2 mu dt
 
     # ---- what a medium must be ----
-
-    @staticmethod
-    def source_needs(ndim: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-        return {kind: ("mu", axes) for kind, axes in tensor(ndim).items() if axes[0] != axes[1]}
 
     @staticmethod
     def check_models(values, ndim) -> None:
@@ -189,8 +159,3 @@ class Elastic(LeapfrogEquation):
         return stability.limiting_speed(
             stability.Elastic, stiffnesses, rho, fastest, spacing, accuracy, kinds, enough
         )  # fmt: skip
-
-
-def _strain(v: list[str], i: int, j: int) -> tuple[tuple[int, str], ...]:
-    """The parts of a strain rate: dv_i/dx_i, or twice the shear strain rate, dv_i/dx_j + dv_j/dx_i."""
-    return ((i, v[i]),) if i == j else ((j, v[i]), (i, v[j]))

@@ -103,9 +103,10 @@ class LeapfrogStep(Equation):
         return scale
 
     def _moves(self, m, field: str) -> jax.Array:
-        """Where any coefficient of a field differs from zero: [1 or shot, *padded]."""
+        """Where any coefficient of a derivative in a field's updates differs from zero: [1 or shot, *padded]."""
         s = layout(self)
-        of_field = (c for f, c, _ in s.scheme.updates if f == field)
+        updates = [(c, g) for f, c, g in s.scheme.updates if f == field]
+        of_field = [c for c, g in updates if s.scheme.all_derivatives(g)] or [c for c, _ in updates]
         moved = (m[s.coefficients[c]] != 0 if isinstance(c, str) else jnp.asarray(c != 0) for c in of_field)
         found = functools.reduce(jnp.logical_or, moved)
         return jnp.broadcast_to(found, (*(found.shape[:1] or (1,)), *self.grid.padded))

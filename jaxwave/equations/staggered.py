@@ -113,6 +113,20 @@ def mu_between(mu, i: int, j: int, ends):
     all others mu is zero; ``ends`` are the kinds of each axis's faces.
     """
     xp = np if isinstance(mu, np.ndarray) else jnp
+    corners = _corners(mu, i, j, ends)
+    solid = (corners[0] > 0) & (corners[1] > 0) & (corners[2] > 0) & (corners[3] > 0)
+    slowness = sum(1 / xp.where(solid, c, 1) for c in corners)
+    return xp.where(solid, 4 / slowness, 0)
+
+
+def mean_between(x, i: int, j: int, ends):
+    """The arithmetic mean of the four cells around the points half a cell on along i and j."""
+    return sum(_corners(x, i, j, ends)) / 4
+
+
+def _corners(x, i: int, j: int, ends) -> list:
+    """The values of the four cells around these points; beyond faces those that :func:`mu_between` names."""
+    xp = np if isinstance(x, np.ndarray) else jnp
     for axis in (i, j):
         # Both ends at once where they are periodic, because each is padded with the other.
         sides = [((1, 1), "wrap")]
@@ -120,18 +134,15 @@ def mu_between(mu, i: int, j: int, ends):
             modes = ["edge" if kind == "rigid" else "constant" for kind in ends[axis]]
             sides = list(zip(((1, 0), (0, 1)), modes, strict=True))
         for beyond, mode in sides:
-            mu = xp.pad(mu, [beyond if a == axis + 1 else (0, 0) for a in range(mu.ndim)], mode=mode)
+            x = xp.pad(x, [beyond if a == axis + 1 else (0, 0) for a in range(x.ndim)], mode=mode)
 
     def corner(di, dj):
-        cut = [slice(None)] * mu.ndim
+        cut = [slice(None)] * x.ndim
         for axis, d in ((i + 1, di), (j + 1, dj)):
-            cut[axis] = slice(d, d + mu.shape[axis] - 1)
-        return mu[tuple(cut)]
+            cut[axis] = slice(d, d + x.shape[axis] - 1)
+        return x[tuple(cut)]
 
-    corners = [corner(di, dj) for di in (0, 1) for dj in (0, 1)]
-    solid = (corners[0] > 0) & (corners[1] > 0) & (corners[2] > 0) & (corners[3] > 0)
-    slowness = sum(1 / xp.where(solid, c, 1) for c in corners)
-    return xp.where(solid, 4 / slowness, 0)
+    return [corner(di, dj) for di in (0, 1) for dj in (0, 1)]
 
 
 def components(ndim: int) -> tuple[str, ...]:

@@ -18,93 +18,19 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxwave.storage import pages
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.storage.entries import Leaves, Spec, chunk_spec, empty_chunk, entry_bytes, get_entry, put_entry, specs
+from jaxwave.storage.stored import Stored
 
-Spec = tuple[jax.ShapeDtypeStruct, ...]
-Leaves = list[jax.Array]
-
-
-def specs(arrays: Sequence[Any]) -> Spec:
-    """The shapes and dtypes of arrays."""
-    return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays)
-
-
-def entry_bytes(spec: Spec) -> int:
-    """Bytes of one entry."""
-    return sum(math.prod(s.shape) * jnp.dtype(s.dtype).itemsize for s in spec)
-
-
-def chunk_spec(spec: Spec, size: int) -> Spec:
-    """``size`` entries: a leading axis on every leaf."""
-    return tuple(jax.ShapeDtypeStruct((size, *s.shape), s.dtype) for s in spec)
-
-
-def empty_chunk(spec: Spec, size: int) -> Leaves:
-    """An uninitialised chunk (a zeroed one would cost one more pass over the whole store)."""
-    return [pages.empty(s.shape, s.dtype) for s in chunk_spec(spec, size)]
-
-
-def put_entry(chunk: Leaves, leaves: Leaves, j) -> Leaves:
-    """The chunk with entry ``j`` replaced."""
-    return [lax.dynamic_update_index_in_dim(c, leaf, j, 0) for c, leaf in zip(chunk, leaves, strict=True)]
-
-
-def get_entry(chunk: Leaves, j) -> Leaves:
-    """Entry ``j`` of a chunk."""
-    return [lax.dynamic_index_in_dim(c, j, 0, keepdims=False) for c in chunk]
-
-
-# ---- several fields with one codec ----
-
-
-def encoded_spec(codec: Codec, fields: Sequence) -> Spec:
-    """What ``encode`` makes of such fields (arrays, or their shapes and dtypes)."""
-    return tuple(s for f in fields for s in codec.spec(f.shape, f.dtype))
-
-
-def encode(codec: Codec, fields: Sequence[jax.Array]) -> Leaves:
-    """The stored arrays of all fields, one field after the other."""
-    return [leaf for f in fields for leaf in codec.encode(f)]
-
-
-def decode(codec: Codec, leaves: Leaves, fields: Sequence) -> Leaves:
-    """The fields, of the shapes and dtypes of ``fields``."""
-    out, leaves = [], list(leaves)
-    for f in fields:
-        n = len(codec.spec(f.shape, f.dtype))
-        out.append(codec.decode(leaves[:n], f.shape, f.dtype))
-        leaves = leaves[n:]
-    return out
-
-
-def even_chunks(n_entries: int, most: int) -> int:
-    """Entries of a chunk: about ``most``, an even divisor where one is near, so that one loop serves all chunks."""
-    most = max(1, min(most, n_entries))
-    good = [k for k in range(most // 2 + 1, most + 1) if n_entries % k == 0]
-    size = max([k for k in good if k % 2 == 0] or good or [most])
-    return math.ceil(n_entries / math.ceil(n_entries / size))  # as even as they can be
-
-
-TRANSFER_BYTES = 2**25
-"""32 MiB a transfer: far above what one costs besides, far below a field in 3-D times the number of steps."""
-
-
-def transfer_size(steps: int | None, n_entries: int, spec: Spec, least: int = 1) -> int:
-    """Entries of a chunk that is transferred: about ``steps``; if None, about ``TRANSFER_BYTES``, but no more than a
-    32nd of the run, so that what stays on the device is small against the history, and no fewer than ``least``.
-    """
-    if steps is not None:
-        return math.ceil(n_entries / math.ceil(n_entries / min(steps, n_entries)))
-    return even_chunks(n_entries, max(least, min(TRANSFER_BYTES // entry_bytes(spec), n_entries // 32)))
+if TYPE_CHECKING:
+    from jaxwave._timeloop.chunks import Plan
 
 
 class Footprint(NamedTuple):
@@ -132,8 +58,8 @@ class Storage(abc.ABC):
         codec: Compression of the entries.
         stores: Whether gradients for models can be had.
         streams: Whether histories live behind host callbacks. The history is then a *token*, a float that numbers it.
-        kind: How terms are had later: "stored"; "recomputed" from saved states; or "reversed", by steps back from the
-            last state (:mod:`jaxwave._timeloop.histories` has a class for each).
+        replays: Whether terms are made again rather than kept.
+        keeps_rings: Whether what is kept of a step is what its layers add (:meth:`jaxwave.Equation.ring`), not terms.
         divisible: Whether shots may be run in groups, each with a history of its own.
         pipelined: Whether chunks are on their way to and from the history while the loops compute others; the policy
             then has ``write`` and ``read`` in place of ``put`` and ``get`` (see :mod:`jaxwave.storage.pinned`).
@@ -142,14 +68,14 @@ class Storage(abc.ABC):
     codec: Codec
     stores: bool = True
     streams: bool = False
-    kind: ClassVar[Literal["stored", "recomputed", "reversed"]] = "stored"
+    replays: ClassVar[bool] = False
+    keeps_rings: ClassVar[bool] = False
     divisible: bool = True
     pipelined: ClassVar[bool] = False
 
-    @property
-    def replays(self) -> bool:
-        """Whether terms are made again rather than kept."""
-        return self.kind != "stored"
+    def histories(self, plan: Plan, n_steps: int, x: Any, direction: int) -> Stored:
+        """What saves and reads the histories of such runs, chunk by chunk; the arguments are those of ``Stored``."""
+        return Stored(plan, n_steps, x, direction)
 
     def kept_of(self, equation: Any, x: Any) -> Any:
         """What of a state like ``x`` a policy is told: its arrays' shapes and dtypes, or those that it keeps."""

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxwave._setup.validate.values import is_many, number
-from jaxwave.storage.base import Footprint, Storage, chunk_spec, entry_bytes
+from jaxwave.storage.base import Footprint, Storage
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.storage.entries import chunk_spec, entry_bytes
 
 DISTINCT = 1e-4  # of the largest singular value: waves below do not count as a direction of their own
 

@@ -47,7 +47,9 @@ def _advised(*, spec):
 
 
 # In a program that the compiler divides among devices, the call would keep what it makes on one of them.
-_empty_p = jax_internals.primitive("wave_empty", lambda *, spec: [spec], _plain, _plain, undivided={"cpu": _advised})
+_empty_p = jax_internals.primitive(
+    "wave_empty", lambda *, spec: [spec], _plain, _plain, on_platform={"cpu": _advised}, divided={"cpu": _plain}
+)
 
 
 # ---- the foreign function ----

@@ -1,10 +1,9 @@
 """Histories in pinned host memory, which the device reads and writes by itself: no callback, and no stop of the stream.
 
 The history is an ordinary array of the program that is in the memory space of the host (:class:`jax.memory.Space`). A
-chunk of it is on its way while kernels compute another: the loops (:class:`jaxwave._timeloop.histories.Pipelined`)
-write the chunk before the one that they are making, and read the one after the one that they use. So a history has a
-tangent like any other, and a program that stores one can be compiled without a device, kept, and divided by
-``shard_map``.
+chunk of it is on its way while kernels compute another: the loops write the chunk before the one that they are making,
+and read the one after the one that they use (:class:`Pipelined`). So a history has a tangent like any other, and a
+program that stores one can be compiled without a device, kept, and divided by ``shard_map``.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import functools
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,14 @@ from jax import lax
 from jaxwave._jax_internals import in_host_memory
 from jaxwave._setup.validate.values import wholes
 from jaxwave.storage import pages
-from jaxwave.storage.base import Footprint, Leaves, Spec, Storage, chunk_spec, entry_bytes, transfer_size
+from jaxwave.storage.base import Footprint, Storage
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.storage.entries import Leaves, Parts, Spec, chunk_spec, entry_bytes, map_present, transfer_size
+from jaxwave.storage.stored import Stored
+
+if TYPE_CHECKING:
+    from jaxwave._timeloop.chunks import Plan
+    from jaxwave._timeloop.histories import StoredHistory
 
 CHUNKS_ON_DEVICE = 3
 """One that is made or used, one on its way, and the copy that the compiler makes of it to start the next."""
@@ -64,6 +70,9 @@ class PinnedStorage(Storage):
 
     def resolve(self, period, interval, equation):
         return self if self.counted is not None else dataclasses.replace(self, counted=counts_right())
+
+    def histories(self, plan, n_steps, x, direction):
+        return Pipelined(plan, n_steps, x, direction)
 
     def chunk_size(self, n_entries, spec, state):
         return transfer_size(self.steps_per_transfer, n_entries, spec, LEAST_STEPS)
@@ -129,6 +138,85 @@ def read(history: jax.Array, start, size: int) -> jax.Array:
     """``size`` entries of an array from ``start`` on, within one memory."""
     at = (jnp.int32(start), *[jnp.int32(0)] * (history.ndim - 1))
     return lax.dynamic_slice(history, at, (size, *history.shape[1:]), allow_negative_indices=False)
+
+
+# ---- for the loops ----
+
+
+class _Writing(NamedTuple):
+    """What a run has saved, the chunk that is saved next, and how often the loop has turned."""
+
+    parts: Parts
+    chunk: Parts
+    turn: jax.Array
+
+
+class _Ahead(NamedTuple):
+    """The chunk that is wanted next, and how often the loop has turned."""
+
+    chunk: Parts
+    turn: jax.Array
+
+
+class Pipelined(Stored):
+    """Terms are stored elsewhere than on the device, by copies that overlap with the steps: chunk i is written while
+    chunk i + 1 is made, and fetched while the one before it, in the order of reading, is used.
+
+    XLA gives a copy to the device's copy engine if its place is linear in the number of the turn, and any other to a
+    kernel, which takes processors from the steps. So the places are counted here (the numbers that the loop is given
+    come from an array), and a history has places for one chunk more at either end, which are written or fetched in the
+    first or last turn and never used. Where XLA does not count right (:func:`counts_right`), the
+    numbers of the loop are taken after all.
+    """
+
+    def __init__(self, plan: Plan, n_steps: int, x: Any, direction: int) -> None:
+        super().__init__(plan, n_steps, x, direction)
+        self._chunks = plan.chunks(n_steps, x, True)
+        self._last = self._chunks.full - (self._chunks.rest == 0)
+
+    def open(self, save, owner, parents):
+        chunk, _ = self.buffer((), 0, self._size, save)
+        return _Writing(super().open(save, owner, parents), chunk, jnp.int32(0))
+
+    def put(self, saved, i, before, after, chunks):
+        i, turn = self._count(i, saved.turn)
+        parts = saved.parts if _is_number(i, 0) else self._write(saved, i - 1)
+        return _Writing(parts, chunks, turn)
+
+    def close(self, saved):
+        return self._write(saved, self._last)
+
+    def _write(self, saved: _Writing, i) -> Parts:
+        """What is saved, with chunk ``i`` in its place."""
+        start = (i + 1) * self._size
+        return map_present(lambda part, chunk: self._plan.storage.write(part, start, chunk), saved.parts, saved.chunk)
+
+    def start(self, history):
+        return _Ahead(self._fetch(history, 0 if self._direction > 0 else self._last), jnp.int32(0))
+
+    def read(self, history, cursor, i, size):
+        i, turn = self._count(i, cursor.turn)
+        at_end = _is_number(i, self._last if self._direction > 0 else 0)
+        ahead = cursor.chunk if at_end else self._fetch(history, i + self._direction)
+        return map_present(lambda leaves: [x[:size] for x in leaves], cursor.chunk), _Ahead(ahead, turn)
+
+    def _fetch(self, history: StoredHistory, i) -> Parts:
+        """Chunk ``i`` on the device, with what follows it where it is shorter than the others."""
+        start = (i + 1) * self._size
+        return map_present(lambda part: self._plan.storage.read(part, start, self._size), history.parts)
+
+    def _count(self, i, turn: jax.Array) -> tuple[Any, jax.Array]:
+        """The number of a chunk, counted in a loop, and the turns with this one."""
+        if isinstance(i, int):
+            return i, turn
+        if not self._plan.storage.counted:
+            return opaque(i), turn
+        return (turn if self._direction > 0 else self._chunks.full - 1 - turn), turn + 1
+
+
+def _is_number(i, number: int) -> bool:
+    """Whether i is this number; one that only the loop knows is not."""
+    return isinstance(i, int) and i == number
 
 
 # ---- what there is on this machine ----

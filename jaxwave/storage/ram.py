@@ -72,7 +72,7 @@ class BufferPool:
                     self._allocated -= nbytes
                 raise StorageError(
                     f"no memory for a block of {nbytes} bytes of stored wavefield, with {self.in_use} bytes in use; "
-                    'compress what is stored, use storage_mode="disk", or propagate fewer shots at a time'
+                    'compress what is stored, use the storage mode "disk", or propagate fewer shots at a time'
                 ) from error
         return Block(memory, self._free)
 

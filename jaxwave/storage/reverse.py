@@ -5,16 +5,37 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxwave._setup.validate.values import wholes
-from jaxwave.storage import base
-from jaxwave.storage.base import DeviceStorage, Footprint, Leaves, Spec, Storage, chunk_spec, empty_chunk, even_chunks
+from jaxwave.storage.base import DeviceStorage, Footprint, Storage
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.storage.entries import (
+    Leaves,
+    Parts,
+    Spec,
+    chunk_spec,
+    decode,
+    empty_chunk,
+    encode,
+    encoded_spec,
+    even_chunks,
+    get_entry,
+    map_present,
+    put_entry,
+    specs,
+)
 from jaxwave.storage.pinned import PinnedStorage
+from jaxwave.storage.stored import Stored
 from jaxwave.storage.streamed import Streamed
+
+if TYPE_CHECKING:
+    from jaxwave._timeloop.chunks import RunInputs
+    from jaxwave._timeloop.histories import RecomputedHistory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +69,8 @@ class Reverse(Storage):
     ring: Storage = DeviceStorage()
     segment: int = 32
 
-    kind = "reversed"
+    replays = True
+    keeps_rings = True
 
     def __post_init__(self) -> None:
         wholes(self, "a positive integer", 1, "segment")
@@ -79,10 +101,13 @@ class Reverse(Storage):
             )
         return dataclasses.replace(self, ring=self.ring.resolve(period, interval, equation))
 
+    def histories(self, plan, n_steps, x, direction):
+        return Reversing(plan, n_steps, x, direction)
+
     def kept_of(self, equation, x):
         """The ring, and the wavefields that steps are taken back from."""
         fields = jax.eval_shape(lambda x: (equation.ring(equation.enter(x)), equation.time_levels(x)), x)
-        return tuple(map(base.specs, fields))
+        return tuple(map(specs, fields))
 
     def chunk_size(self, n_entries, spec, state):
         return even_chunks(n_entries, self.segment)
@@ -91,15 +116,15 @@ class Reverse(Storage):
 
     def pack_spec(self, fields: Sequence) -> Spec:
         """What the ring of one step takes."""
-        return base.encoded_spec(self.ring.codec, fields)
+        return encoded_spec(self.ring.codec, fields)
 
     def pack(self, fields: Sequence[jax.Array]) -> Leaves:
         """The ring of a step, as it is stored."""
-        return base.encode(self.ring.codec, fields)
+        return encode(self.ring.codec, fields)
 
     def unpack(self, chunk: Leaves, j, fields: Sequence) -> Leaves:
         """The ring of entry ``j``, of the shapes of ``fields``."""
-        return base.decode(self.ring.codec, base.get_entry(chunk, j), fields) if chunk else []
+        return decode(self.ring.codec, get_entry(chunk, j), fields) if chunk else []
 
     def _tiers(self, size: int) -> tuple[Storage, Storage]:
         """Where the two go, with the rings of a segment or its wavefields to a transfer."""
@@ -149,7 +174,7 @@ class Reverse(Storage):
         if self.elsewhere:
             ring = [rings.put(r, i, chunk) for r in ring]
             return [*ring, states.put(kept, i, [level[None] for level in levels])]
-        return [*(chunk for _ in ring), base.put_entry(kept, levels, i)]
+        return [*(chunk for _ in ring), put_entry(kept, levels, i)]
 
     def get_segment(self, saved: list[Leaves], i, size: int, count: int, state: tuple[Spec, Spec], direction: int):
         """Rings, where those of the ``count`` steps of segment ``i`` begin in them, and the wavefields at its end."""
@@ -159,4 +184,93 @@ class Reverse(Storage):
         if self.elsewhere:
             chunk = [x for r in ring for x in rings.get(r, i, chunk_spec(self.pack_spec(layers), count), direction)]
             return chunk, 0, [x[0] for x in states.get(kept, i, chunk_spec(levels, 1), direction)]
-        return self.rings(saved), i * size, base.get_entry(kept, jnp.int32(i))
+        return self.rings(saved), i * size, get_entry(kept, jnp.int32(i))
+
+
+# ---- for the loops ----
+
+
+class _Front(NamedTuple):
+    """Wavefields from which a step is taken back: of a run, and of those that it scatters off."""
+
+    levels: list[jax.Array]
+    others: list
+
+
+class _Segment(NamedTuple):
+    """What the steps of a segment are taken back with: of a run, and of those that it scatters off.
+
+    ``ring`` has the rings of its steps from number ``first`` on, ``series`` the amplitudes.
+    """
+
+    ring: list[jax.Array]
+    first: Any
+    series: jax.Array
+    others: list
+
+
+class Reversing(Stored):
+    """What the layers add is stored, and the wavefields at the end of each segment; steps are taken back from them.
+
+    The adjoint loop takes the steps back along with its own. Against it, in a linearised run, the terms of a segment
+    are made at once.
+    """
+
+    def __init__(self, plan, n_steps, x, direction):
+        super().__init__(plan, n_steps, x, direction)
+        *_, self._kept = plan.sizes(n_steps, x)
+
+    def open(self, save, owner, parents):
+        return self._plan.storage.open(*self._plan.sizes(self._n_steps, self._x), owner, parents)
+
+    def buffer(self, saved, i, size, save):
+        if not save or self._plan.storage.elsewhere:
+            return super().buffer(saved, i, size, save)
+        return (self._plan.storage.rings(saved),), i * self._size
+
+    def put(self, saved, i, before, after, chunks):
+        (chunk,) = chunks
+        return self._plan.storage.put_segment(saved, i, self._size, chunk, self._plan.equation.time_levels(after))
+
+    def read(self, history, cursor, i, size):
+        plan, storage, spec = self._plan, self._plan.storage, self._plan.entry_spec(self._x)
+        segment, front = self._load(history.run, i, size)
+
+        def back(carry, j):
+            front, buffer = carry
+            terms, front = self._back(history, segment, front, j)
+            buffer = map_present(lambda chunk, g: storage.keep(chunk, plan.encode(g), j, size), buffer, terms)
+            return (front, buffer), None
+
+        carry = (front, map_present(lambda _: storage.buffer(spec, size), plan.wanted(history.wanted)))
+        unroll = min(plan.equation.levels, size)
+        (_, buffer), _ = lax.scan(back, carry, jnp.arange(size), reverse=True, unroll=unroll)
+        return buffer, cursor
+
+    def enter(self, history, cursor, i, size):
+        return *self._load(history.run, i, size), cursor
+
+    def entry(self, history, chunk, front, j, size):
+        terms, front = self._back(history, chunk, front, j)
+        return map_present(lambda g: self._plan.decode(self._plan.encode(g), self._x), terms), front
+
+    def _load(self, run: RunInputs, i, size: int) -> tuple[_Segment, _Front]:
+        """Segment ``i``, and the wavefields at its end."""
+        storage = self._plan.storage
+        ring, first, levels = storage.get_segment(run.state, i, self._size, size, self._kept, self._direction)
+        others = [self._load(h.run, i, size) for h, _ in run.born_sources]
+        series = lax.dynamic_slice_in_dim(run.amplitudes, i * self._size, size)
+        segment = _Segment(ring, first, series, [segment for segment, _ in others])
+        return segment, _Front(levels, [front for _, front in others])
+
+    def _back(self, history: RecomputedHistory, segment: _Segment, front: _Front, j) -> tuple[Parts, _Front]:
+        """The terms of step ``j`` of a segment, and the wavefields before it."""
+        plan, run = self._plan, history.run
+        others = [
+            self.entry(h, *x, j, 1) for (h, _), *x in zip(run.born_sources, segment.others, front.others, strict=True)
+        ]
+        scatter = [(dm, terms) for (_, dm), (terms, _) in zip(run.born_sources, others, strict=True)]
+        ring = plan.storage.unpack(segment.ring, segment.first + j, self._kept[0])
+        s, wanted = segment.series[j], plan.wanted(history.wanted)
+        levels, terms = plan.equation.time_reversed_step(run.m, run.operands, front.levels, s, scatter, ring, wanted)
+        return terms, _Front(levels, [f for _, f in others])

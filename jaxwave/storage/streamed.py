@@ -17,8 +17,9 @@ import numpy as np
 
 from jaxwave._jax_internals import host_call
 from jaxwave._setup.validate.values import wholes
-from jaxwave.storage.base import Footprint, Storage, entry_bytes, transfer_size
+from jaxwave.storage.base import Footprint, Storage
 from jaxwave.storage.codecs import Codec, Raw
+from jaxwave.storage.entries import entry_bytes, transfer_size
 from jaxwave.storage.hdf5 import QUEUE_LENGTH, Hdf5History
 from jaxwave.storage.ram import RamHistory
 from jaxwave.storage.registry import REGISTRY

@@ -18,10 +18,13 @@ from jaxwave._jax_internals import is_traced
 
 
 def concrete(x: Any) -> np.ndarray | None:
-    """The value of an array as NumPy, also while it is being differentiated; None if it is traced."""
+    """The value of an array as NumPy, also while it is being differentiated.
+
+    None if it is traced, or if other processes hold parts of it.
+    """
     if is_traced(x):
         x = lax.stop_gradient(x)
-    return None if is_traced(x) else np.asarray(x)
+    return None if is_traced(x) or not getattr(x, "is_fully_addressable", True) else np.asarray(x)
 
 
 def surely_false(flag: Any) -> bool:

@@ -1,0 +1,177 @@
+"""Parameters of transversely isotropic media: Thomsen's, Alkhalifah's eta and stiffnesses, as differentiable functions.
+
+The axis of symmetry is axis 0. With the speeds vp and vs along it and the stiffnesses of
+:class:`jaxwave.ElasticVTI`, Thomsen's parameters are, exactly and for anisotropy of any strength,
+
+    c33 = rho vp^2    c55 = rho vs^2    c11 = c33 (1 + 2 epsilon)    c66 = c55 (1 + 2 gamma)
+    (c13 + c55)^2 = 2 delta c33 (c33 - c55) + (c33 - c55)^2
+
+References:
+    L. Thomsen, "Weak elastic anisotropy", Geophysics 51 (1986); T. Alkhalifah and I. Tsvankin, "Velocity analysis for
+    transversely isotropic media", Geophysics 60 (1995).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxwave._numerics import points
+from jaxwave._setup import validate
+
+__all__ = [
+    "Stiffness", "Thomsen", "elliptical_around", "eta", "from_eta", "stiffness_to_thomsen", "thomsen_to_stiffness",
+]  # fmt: skip
+
+
+class Stiffness(NamedTuple):
+    """The models of :class:`jaxwave.ElasticVTI`, in its order: ``ElasticVTI(*stiffness)``."""
+
+    c11: jax.Array
+    c13: jax.Array
+    c33: jax.Array
+    c55: jax.Array
+    c66: jax.Array
+    buoyancy: jax.Array
+
+
+class Thomsen(NamedTuple):
+    """Speeds along the axis of symmetry (m/s), Thomsen's parameters and the density (kg/m^3)."""
+
+    vp: jax.Array
+    vs: jax.Array
+    epsilon: jax.Array
+    delta: jax.Array
+    gamma: jax.Array
+    rho: jax.Array
+
+
+def thomsen_to_stiffness(
+    vp: ArrayLike, vs: ArrayLike, epsilon: ArrayLike, delta: ArrayLike, gamma: ArrayLike, rho: ArrayLike
+) -> Stiffness:
+    """The stiffnesses of a VTI medium, by Thomsen's exact relations.
+
+    Args:
+        vp, vs: Speeds of P and S waves along the axis of symmetry (m/s), of any shape; ``vs`` is 0 in a fluid.
+        epsilon, delta, gamma: Thomsen's parameters. ``gamma`` matters in 3-D alone.
+        rho: Density (kg/m^3), 0 in vacuum.
+
+    Returns:
+        A :class:`Stiffness` (Pa; buoyancy in m^3/kg).
+
+    Raises:
+        TypeError: If an argument is neither of float32 nor of float64, nor of integers.
+        ValueError: If ``delta`` is too small for a stiffness c13 to exist, where that is known.
+
+    Example:
+        >>> import jaxwave
+        >>> c = jaxwave.anisotropy.thomsen_to_stiffness(3000.0, 1500.0, 0.2, 0.1, 0.0, 2000.0)
+        >>> [round(float(x) / 1e9, 2) for x in c[:5]]
+        [25.2, 10.74, 18.0, 4.5, 4.5]
+        >>> [round(float(x), 3) for x in jaxwave.anisotropy.stiffness_to_thomsen(*c)]
+        [3000.0, 1500.0, 0.2, 0.1, 0.0, 2000.0]
+    """
+    vp, vs, epsilon, delta, gamma, rho = validate.real_arrays(
+        vp=vp, vs=vs, epsilon=epsilon, delta=delta, gamma=gamma, rho=rho
+    )
+    c33, c55 = rho * vp**2, rho * vs**2
+    square = (c33 - c55) * (c33 * (1 + 2 * delta) - c55)
+    known = validate.concrete(square)
+    if known is not None and (known < 0).any():
+        where = np.unravel_index(np.argmin(known), known.shape)
+        raise ValueError(
+            f"`delta` must be at least -(1 - vs^2 / vp^2) / 2 where vs < vp: there is no stiffness c13 otherwise; at "
+            f"index {tuple(map(int, where))} it is {np.broadcast_to(np.asarray(delta), known.shape)[where]:g}"
+        )
+    root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    return Stiffness(c33 * (1 + 2 * epsilon), root - c55, c33, c55, c55 * (1 + 2 * gamma), points.divide(1, rho))
+
+
+def stiffness_to_thomsen(
+    c11: ArrayLike, c13: ArrayLike, c33: ArrayLike, c55: ArrayLike, c66: ArrayLike, buoyancy: ArrayLike
+) -> Thomsen:
+    """The inverse of :func:`thomsen_to_stiffness`: 0 in vacuum, and gamma 0 in fluids.
+
+    Args:
+        c11, c13, c33, c55, c66: Stiffnesses (Pa), of any shape.
+        buoyancy: 1 / density (m^3/kg).
+
+    Raises:
+        TypeError: If an argument is neither of float32 nor of float64, nor of integers.
+    """
+    c11, c13, c33, c55, c66, b = validate.real_arrays(c11=c11, c13=c13, c33=c33, c55=c55, c66=c66, buoyancy=buoyancy)
+    vp, vs = (jnp.where(c * b > 0, jnp.sqrt(jnp.where(c * b > 0, c * b, 1)), 0) for c in (c33, c55))
+    epsilon, gamma = points.divide(c11 - c33, 2 * c33), points.divide(c66 - c55, 2 * c55)
+    delta = points.divide((c13 + c55) ** 2 - (c33 - c55) ** 2, 2 * c33 * (c33 - c55))
+    return Thomsen(vp, vs, epsilon, delta, gamma, points.divide(1, b))
+
+
+def eta(epsilon: ArrayLike, delta: ArrayLike) -> jax.Array:
+    """Alkhalifah's eta, (epsilon - delta) / (1 + 2 delta), which moves diffractions in time (Alkhalifah and Tsvankin).
+
+    Args:
+        epsilon, delta: Thomsen's parameters, of any shape.
+    """
+    epsilon, delta = validate.real_arrays(epsilon=epsilon, delta=delta)
+    return (epsilon - delta) / (1 + 2 * delta)
+
+
+def from_eta(eta: ArrayLike, delta: ArrayLike) -> jax.Array:
+    """Thomsen's epsilon from eta and delta, epsilon = delta + eta (1 + 2 delta).
+
+    With eta >= 0 and delta > -1/2 the medium is one in which :class:`jaxwave.AcousticVTI` is stable, so an inversion
+    that bounds eta by 0 never leaves these.
+
+    Args:
+        eta, delta: Of any shape.
+
+    Example:
+        >>> import jaxwave
+        >>> epsilon = jaxwave.anisotropy.from_eta(0.1, 0.05)
+        >>> round(float(epsilon), 3), round(float(jaxwave.anisotropy.eta(epsilon, 0.05)), 3)
+        (0.16, 0.1)
+    """
+    eta, delta = validate.real_arrays(eta=eta, delta=delta)
+    return delta + eta * (1 + 2 * delta)
+
+
+def elliptical_around(epsilon: ArrayLike, delta: ArrayLike, cells: ArrayLike, radius: float) -> jax.Array:
+    """Delta, with epsilon in its place around sources: an elliptical medium, where a source sends out no shear waves.
+
+    Within ``radius`` / 2 cells of a source it is epsilon; from there to ``radius`` a raised cosine leads to delta.
+
+    Args:
+        epsilon, delta: Thomsen's parameters [*cells].
+        cells: Cells of the sources [..., axis], as the locations of a propagator; known values.
+        radius: Cells; a wavelength is enough.
+
+    Returns:
+        delta [*cells], for :class:`jaxwave.AcousticVTI`.
+
+    Raises:
+        ValueError: If the cells are not of as many axes as the models.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxwave
+        >>> delta = jaxwave.anisotropy.elliptical_around(jnp.full((9, 9), 0.2), jnp.zeros((9, 9)), [[[0, 4]]], 4)
+        >>> [round(float(x), 3) for x in delta[0]]
+        [0.0, 0.1, 0.2, 0.2, 0.2, 0.2, 0.2, 0.1, 0.0]
+    """
+    epsilon, delta = validate.real_arrays(epsilon=epsilon, delta=delta)
+    shape, where = np.broadcast_shapes(epsilon.shape, delta.shape), np.asarray(cells)
+    if where.ndim == 0 or where.shape[-1] != len(shape):
+        raise ValueError(f"`cells` must be [..., {len(shape)}], for models of shape {shape}; got {where.shape}")
+    radius = validate.positive("radius", radius)
+    nearest = np.full(shape, np.inf)
+    for cell in np.unique(where.reshape(-1, len(shape)), axis=0):
+        square = 0.0
+        for axis, index in enumerate(cell):
+            along = (np.arange(shape[axis]) - index) ** 2
+            square = square + along.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        nearest = np.minimum(nearest, np.sqrt(square))
+    weight = (1 + np.cos(np.pi * np.clip(2 * nearest / radius - 1, 0, 1))) / 2
+    return delta + jnp.asarray(weight, delta.dtype) * (epsilon - delta)
