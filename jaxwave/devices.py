@@ -19,8 +19,8 @@ def spread(survey: Any, mesh: Mesh | None = None, axis: str = "shots") -> Any:
     sum of squares or a gradient.
 
     Args:
-        survey: Arrays [shot, ...], or a pytree of them, such as a mapping of a propagator's arguments. Floats are
-            amplitudes or records; integers are cells.
+        survey: Arrays [shot, ...] or nested lists, or a pytree of them, such as a mapping of a propagator's arguments.
+            Floats are amplitudes or records; integers are cells.
         mesh: The devices. Default: all that there are.
         axis: The axis of the mesh that the shots go along.
 
@@ -39,22 +39,22 @@ def spread(survey: Any, mesh: Mesh | None = None, axis: str = "shots") -> Any:
         ...     receiver_locations=jnp.array([[[2, 5], [2, 35]]] * 4),
         ... ))
         >>> def energy(v, survey):
-        ...     return jnp.sum(jaxwave.scalar(v, 5.0, 1e-3, max_vel=1500.0, **survey).receiver_amplitudes ** 2)
+        ...     return jnp.sum(jaxwave.scalar(v, 5.0, 1e-3, max_vel=1500.0, pml_freq=25.0, **survey).receiver_amplitudes ** 2)
         >>> jax.jit(jax.grad(energy))(jnp.full((30, 40), 1500.0), survey).shape
         (30, 40)
     """
     mesh = Mesh(np.array(jax.devices()), (axis,)) if mesh is None else mesh
     if axis not in mesh.axis_names:
         raise ValueError(f"`axis`={axis!r} is none of the mesh's axes, {mesh.axis_names}")
-    counts = {np.shape(x)[:1] for x in jax.tree.leaves(survey)}
+    survey = jax.tree.map(np.asarray, survey, is_leaf=lambda x: isinstance(x, list))
+    counts = {x.shape[:1] for x in jax.tree.leaves(survey)}
     if len(counts) != 1 or () in counts:
         raise ValueError(f"all arrays must be [shot, ...] with one number of shots; got {sorted(counts)}")
     ((n_shots,),) = counts
     missing = -n_shots % mesh.shape[axis]
     where = NamedSharding(mesh, PartitionSpec(axis))
 
-    def place(x: Any) -> jax.Array:
-        x = np.asarray(x)
+    def place(x: np.ndarray) -> jax.Array:
         if missing and np.issubdtype(x.dtype, np.integer):
             x = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)])
         elif missing:
