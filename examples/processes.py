@@ -11,6 +11,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,15 @@ def start(n: int) -> int:
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     children = [subprocess.Popen([*command, "--process", str(k)], env=environment) for k in range(n)]
     try:
-        codes = [child.wait() for child in children]
+        while any(child.poll() is None for child in children):
+            if any(child.poll() for child in children):
+                break  # the others would wait for it
+            time.sleep(0.1)
+        return int(any(child.poll() != 0 for child in children))
     finally:
         for child in children:
             child.kill()
-    return max(map(abs, codes))
+            child.wait()
 
 
 def main(a: argparse.Namespace) -> None:
