@@ -39,7 +39,8 @@ def spread(survey: Any, mesh: Mesh | None = None, axis: str = "shots") -> Any:
         ...     receiver_locations=jnp.array([[[2, 5], [2, 35]]] * 4),
         ... ))
         >>> def energy(v, survey):
-        ...     return jnp.sum(jaxwave.scalar(v, 5.0, 1e-3, max_vel=1500.0, pml_freq=25.0, **survey).receiver_amplitudes ** 2)
+        ...     out = jaxwave.scalar(v, 5.0, 1e-3, max_vel=1500.0, pml_freq=25.0, **survey)
+        ...     return jnp.sum(out.receiver_amplitudes ** 2)
         >>> jax.jit(jax.grad(energy))(jnp.full((30, 40), 1500.0), survey).shape
         (30, 40)
     """

@@ -290,3 +290,23 @@ def test_rough_anisotropic_media_do_not_grow(kind):
     assert out.info.step_ratio == 1
     later = jaxwave.simulate(equation, grid, dt, nt=20000, state=out.state, receivers=place)
     assert largest(later.records["p"][..., -1000:]) < 2 * largest(out.records["p"])
+
+
+def test_waves_that_grow_in_plain_layers_do_not_in_those_of_the_fraction():
+    """Of a medium in which group and phase velocity along an axis have other signs (Becache et al., 2003)."""
+    c = anisotropy.Stiffness(4e9, 7.5e9, 20e9, 2e9, 2e9, 1e-3)
+    fraction = anisotropy.mpml_fraction(c)
+    assert 0.05 < fraction < 0.3
+    media = jaxwave.ElasticVTI(*(np.full((40, 40), x) for x in c))
+    f = jaxwave.wavelets.ricker(40.0, 60, 4.5e-4, 0.02, dtype=jnp.float64).reshape(1, 1, -1)
+    largest_ones = []
+    for p in (0.0, fraction):
+        grid = jaxwave.Grid(5.0, 4, jaxwave.Boundary(None, 10, 40.0, p))
+        place = {"x": [[[20, 20]]]}
+        first = jaxwave.simulate(media, grid, 4.5e-4, max_vel=4600.0, sources={"x": (f, [[[20, 20]]])}, receivers=place)
+        later = jaxwave.simulate(media, grid, 4.5e-4, max_vel=4600.0, nt=1500, state=first.state, receivers=place)
+        largest_ones.append(largest(later.records["x"][..., -100:]) / largest(first.records["x"]))
+    assert largest_ones[0] > 1 > 0.05 > largest_ones[1]
+    assert anisotropy.mpml_fraction(anisotropy.thomsen_to_stiffness(VP, VS, 0.0, 0.0, 0.0, RHO)) == 0
+    with pytest.raises(ValueError, match="`stiffness` is traced"):
+        jax.jit(lambda c33: anisotropy.mpml_fraction(c._replace(c33=c33)))(20e9)

@@ -66,5 +66,6 @@ def test_the_end_of_one_process_ends_the_others(tmp_path):
         assert process.wait(timeout=60) == 1
     finally:
         process.kill()
+        process.communicate()
     assert not any(Path(f"/proc/{n}").exists() for n in numbers)
     assert not list(tmp_path.iterdir())
