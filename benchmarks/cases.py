@@ -198,7 +198,7 @@ def _both_orders(*names: str) -> tuple[str, ...]:
 
 # Compiled for a GPU that is not there, and looked at. A few steps tell what many do. Of the largest problem even fewer:
 # with 60 steps its history takes half of a T4's memory, and XLA computes parts of a step again to save some.
-_FEW = [dataclasses.replace(case, nt=60) for case in (CASES["2d-300x8"], CASES["3d-256"], *_STAGGERED)]
+_FEW = [dataclasses.replace(case, nt=60) for case in (CASES["2d-300x8"], CASES["3d-256"], *_STAGGERED, *_MEDIA)]
 COMPILED = {case.name: case for case in [_FEW[0], Case("2d-2000x8", (1960, 1960), 8, 24), *_FEW[1:]]}
 # The defaults for a platform; the order is that of the tables.
 STANDARD = {

@@ -257,7 +257,7 @@ class Trial:
         self.n_steps = _begun(case, nt).n_steps
         plan = dataclasses.replace(case.plan, storage=storage)
         held = plan.footprint(self.n_steps, _state(case)).device if gradient else 0
-        self.base = device_bytes(self._compiled) - held - _series_bytes(case, nt)
+        self.base = max(0, device_bytes(self._compiled) - held - _series_bytes(case, nt))
 
     @functools.cached_property
     def seconds(self) -> float:

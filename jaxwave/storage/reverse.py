@@ -53,7 +53,7 @@ class Reverse(Storage):
 
     (boundary saving: D. Yang et al., *RTM using effective boundary saving*, Computers & Geosciences 68, 2014). Rounding
     grows along the way, with the square of the number of steps at worst, and is reset at the end of each segment, where
-    the wavefields are kept. For all equations, with every step stored.
+    the wavefields are kept. For all equations without attenuation, with every step stored.
 
     Memory: the ring of every step and the wavefields once a segment, where ``ring`` says; in a linearised run besides,
     on the device, the terms of one segment. Work: one more run, without layers. Derivatives: all.
