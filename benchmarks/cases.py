@@ -108,7 +108,7 @@ class Case:
         """The case in words, for tables."""
         size = " x ".join(map(str, self.grid))
         shots = "1 shot" if self.n_shots == 1 else f"{self.n_shots} shots"
-        which = "" if self.equation == "scalar" else f"{self.equation}, "
+        which = "" if self.equation == "scalar" else f"{self.equation.replace('_vti', ' VTI')}, "
         return f"{which}{self.ndim}-D, {size}, {shots}, {self.nt} steps, order {self.accuracy}"
 
     @property
