@@ -20,11 +20,41 @@ Reference:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
 
 from jaxwave.attenuation import Relaxation
+from jaxwave.equations.base import Equation
 from jaxwave.equations.scheme import Pair, Scheme, Term
+
+
+class Attenuating:
+    """What equations with attenuation share: how fast waves are, which they are without it at frequency 0 or infinity.
+
+    A subclass has a ``relaxation``, and an equation beside it that is without attenuation.
+    """
+
+    relaxation: Relaxation
+    lossless: ClassVar[Equation]
+
+    def without(self, values: Mapping[str, np.ndarray], ratio: Callable[[Any], Any]) -> dict[str, np.ndarray]:
+        """Models of the lossless equation, whose moduli are in this ratio, of 1/Q, to those of the models."""
+        raise NotImplementedError
+
+    def smallest_speed(self, values: Mapping[str, np.ndarray], ndim: int) -> float:
+        return self.lossless.smallest_speed(self.without(values, self.relaxation.relaxed), ndim)
+
+    def fastest(self, values: Mapping[str, np.ndarray]) -> float:
+        return self.lossless.fastest(self.without(values, self.relaxation.unrelaxed))
+
+    def largest_speed(
+        self, values: Mapping[str, np.ndarray], spacing: Sequence[float], accuracy: int,
+        kinds: Sequence[str | None] | None = None, enough: float = 0.0,
+    ) -> float:  # fmt: skip
+        values = self.without(values, self.relaxation.unrelaxed)
+        return self.lossless.largest_speed(values, spacing, accuracy, kinds, enough)
 
 
 def fields_of(stress: str, relaxation: Relaxation) -> tuple[str, ...]:

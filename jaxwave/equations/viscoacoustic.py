@@ -26,10 +26,8 @@ from jaxwave.equations.acoustic import Acoustic
 from jaxwave.equations.base import Model, model
 from jaxwave.equations.scheme import Scheme, Source
 
-LOSSLESS = Acoustic()
 
-
-class Viscoacoustic(Acoustic):
+class Viscoacoustic(relaxing.Attenuating, Acoustic):
     """The acoustic equation with variable density and attenuation.
 
     Sources of kind "p" are pressure rates (Pa/s). Without attenuation, 1/Q = 0, it is :class:`jaxwave.Acoustic` to
@@ -45,6 +43,8 @@ class Viscoacoustic(Acoustic):
 
     inverse_q: Model = model("not negative")
     relaxation: Relaxation = dataclasses.field(default=None, kw_only=True)  # type: ignore[assignment]
+
+    lossless = Acoustic()
 
     def __post_init__(self) -> None:
         if not isinstance(self.relaxation, Relaxation):
@@ -70,18 +70,8 @@ class Viscoacoustic(Acoustic):
     def check_models(self, values, ndim) -> None:
         self.relaxation.check("inverse_q", values["inverse_q"])
 
-    def smallest_speed(self, values, ndim) -> float:
-        return LOSSLESS.smallest_speed(self._without(values, self.relaxation.relaxed), ndim)
-
-    def fastest(self, values) -> float:
-        return LOSSLESS.fastest(self._without(values, self.relaxation.unrelaxed))
-
-    def largest_speed(self, values, spacing, accuracy, kinds=None, enough=0.0) -> float:
-        values = self._without(values, self.relaxation.unrelaxed)
-        return LOSSLESS.largest_speed(values, spacing, accuracy, kinds, enough)
-
     @staticmethod
-    def _without(values, ratio):
+    def without(values, ratio):
         """Models of a medium without attenuation, whose modulus is in this ratio to that of the speeds."""
         v, rho = np.broadcast_arrays(values["v"] * np.sqrt(ratio(values["inverse_q"])), values["rho"])
         return {"v": v, "rho": rho}

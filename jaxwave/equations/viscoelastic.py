@@ -32,10 +32,8 @@ from jaxwave.equations.elastic import Elastic
 from jaxwave.equations.scheme import Scheme
 from jaxwave.equations.staggered import tensor
 
-LOSSLESS = Elastic()
 
-
-class Viscoelastic(Elastic):
+class Viscoelastic(relaxing.Attenuating, Elastic):
     """The isotropic elastic equation with attenuation, in 1-D (P waves), 2-D and 3-D.
 
     With the sources, receivers and wavefields of :class:`jaxwave.Elastic`, and its results to rounding where both 1/Q
@@ -53,6 +51,8 @@ class Viscoelastic(Elastic):
     inverse_qp: Model = model("not negative")
     inverse_qs: Model = model("not negative")
     relaxation: Relaxation = dataclasses.field(default=None, kw_only=True)  # type: ignore[assignment]
+
+    lossless = Elastic()
 
     def __post_init__(self) -> None:
         if not (isinstance(self.relaxation, Relaxation) and self.relaxation.fixed_rates):
@@ -87,7 +87,7 @@ class Viscoelastic(Elastic):
     def check_models(self, values, ndim) -> None:
         for name in ("inverse_qp", "inverse_qs"):
             self.relaxation.check(name, values[name])
-        LOSSLESS.check_models(self._without(values, self.relaxation.relaxed), ndim)
+        self.lossless.check_models(self.without(values, self.relaxation.relaxed), ndim)
         self._check_volume(values, ndim)
 
     def _check_volume(self, values, ndim: int) -> None:
@@ -107,18 +107,8 @@ class Viscoelastic(Elastic):
                 f"{1.1 * qs[where] * share[where] / stiffness[where]:.3g} or more ({int(bad.sum())} such cells)"
             )
 
-    def smallest_speed(self, values, ndim) -> float:
-        return LOSSLESS.smallest_speed(self._without(values, self.relaxation.relaxed), ndim)
-
-    def fastest(self, values) -> float:
-        return LOSSLESS.fastest(self._without(values, self.relaxation.unrelaxed))
-
-    def largest_speed(self, values, spacing, accuracy, kinds=None, enough=0.0) -> float:
-        values = self._without(values, self.relaxation.unrelaxed)
-        return LOSSLESS.largest_speed(values, spacing, accuracy, kinds, enough)
-
     @staticmethod
-    def _without(values, ratio):
+    def without(values, ratio):
         """Models of a medium without attenuation, whose moduli are in these ratios to those of the models."""
         lamb, mu, b, qp, qs = np.broadcast_arrays(
             *(values[name] for name in ("lamb", "mu", "buoyancy", "inverse_qp", "inverse_qs"))
