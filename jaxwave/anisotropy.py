@@ -212,8 +212,8 @@ def mpml_fraction(stiffness: Stiffness) -> float:
         >>> round(jaxwave.anisotropy.mpml_fraction(strong), 2)
         0.27
     """
-    known = [validate.concrete(x) for x in stiffness[:4]]
-    if any(x is None for x in known):
+    known = [x for x in map(validate.concrete, stiffness[:4]) if x is not None]
+    if len(known) < 4:
         raise ValueError("`stiffness` is traced; take the fraction of known models, outside `jax.jit`")
     c11, c13, c33, c55 = (x.reshape(-1) for x in np.broadcast_arrays(*known))
     there = np.flatnonzero(c33 > 0)

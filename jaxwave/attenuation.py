@@ -144,7 +144,7 @@ class Zener(Relaxation):
     def number(self) -> int:
         return 1
 
-    def mechanisms(self, inverse_q):
+    def mechanisms(self, inverse_q: Any) -> list[tuple[Any, Any]]:
         s = (1 + inverse_q**2) ** 0.5 + inverse_q
         return [(2 * inverse_q * s, 2 * math.pi * self.frequency * s)]
 
@@ -187,7 +187,7 @@ class ConstantQ(Relaxation):
         object.__setattr__(self, "band", (lowest, highest))
         _fitted(self.band, self.number)
 
-    def mechanisms(self, inverse_q):
+    def mechanisms(self, inverse_q: Any) -> list[tuple[Any, Any]]:
         rates, polynomials = _fitted(self.band, self.number)
         return [
             (inverse_q * functools.reduce(lambda sum_, c: sum_ * inverse_q + c, reversed(coefficients)), rate)
@@ -206,7 +206,8 @@ def strengths(rates: np.ndarray, frequencies: np.ndarray, inverse_q: float) -> n
     sum of tau_k (x_k / (1 + x_k^2) - x_k^2 / (1 + x_k^2) / Q) = 1 / Q        x_k = w / rate_k
     """
     x = 2 * np.pi * frequencies[:, None] / rates
-    return np.linalg.lstsq((x - inverse_q * x**2) / (1 + x**2), np.ones(len(x)), rcond=None)[0]
+    found: np.ndarray = np.linalg.lstsq((x - inverse_q * x**2) / (1 + x**2), np.ones(len(x)), rcond=None)[0]
+    return found
 
 
 @functools.cache

@@ -55,7 +55,7 @@ def spread(survey: Any, mesh: Mesh | None = None, axis: str = "shots") -> Any:
     missing = -n_shots % mesh.shape[axis]
     where = NamedSharding(mesh, PartitionSpec(axis))
 
-    def place(x: np.ndarray) -> jax.Array:
+    def place(x: np.ndarray) -> Any:
         if missing and np.issubdtype(x.dtype, np.integer):
             x = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)])
         elif missing:
