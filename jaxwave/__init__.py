@@ -1,6 +1,19 @@
 """jaxwave: differentiable wave propagation for JAX."""
 
-from jaxwave import anisotropy, attenuation, devices, grid, inversion, io, misfits, resample, storage, wavelets
+from jaxwave import (
+    anisotropy,
+    attenuation,
+    devices,
+    grid,
+    inversion,
+    io,
+    misfits,
+    models,
+    resample,
+    segy,
+    storage,
+    wavelets,
+)
 from jaxwave._autotune.memory import MemoryEstimate, estimate_memory, plan
 from jaxwave._autotune.planning import BudgetError, StorageOption, StoragePlan
 from jaxwave._derivatives import (
@@ -119,10 +132,12 @@ __all__ = [
     "lambmubuoyancy_to_vpvsrho",
     "misfits",
     "model",
+    "models",
     "plan",
     "resample",
     "scalar",
     "scalar_born",
+    "segy",
     "simulate",
     "storage",
     "vpvsrho_to_lambmubuoyancy",
