@@ -133,6 +133,7 @@ __all__ = [
     "misfits",
     "model",
     "models",
+    "optimization",
     "plan",
     "resample",
     "scalar",
