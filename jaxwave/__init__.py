@@ -140,6 +140,7 @@ __all__ = [
     "scalar_born",
     "segy",
     "simulate",
+    "sources",
     "storage",
     "vpvsrho_to_lambmubuoyancy",
     "wavelets",
