@@ -11,7 +11,7 @@ SLOW, FAST = 2000.0, 2500.0  # speeds of the two layers, m/s
 SPACING = 10.0  # m
 DT = 1e-3  # s: below both libraries' limit in 3-D, 0.6 dx / (sqrt(3) FAST), so that neither divides it
 RATIO = 1.7  # of the speeds of P and S waves
-EPSILON, DELTA, Q = 0.15, 0.05, 50.0  # Thomsen's parameters, quality factor
+EPSILON, DELTA, Q = 0.08, 0.03, 50.0  # Thomsen's parameters, quality factor
 FREQUENCY = 25.0  # Hz: 8 cells to the wavelength at the wavelet's peak
 PML_WIDTH = 20  # cells
 SOURCE_DEPTH = 2  # cells
@@ -72,7 +72,7 @@ class Case:
     @property
     def max_vel(self) -> float:
         """What the time step and the layers are made for: the fastest waves of VTI and attenuating media are faster."""
-        return FAST if self.equation in ("scalar", "acoustic", "elastic") else 1.2 * FAST
+        return FAST if self.equation in ("scalar", "acoustic", "elastic") else 1.32 * FAST
 
     @property
     def ndim(self) -> int:

@@ -54,9 +54,9 @@ class Fibre:
         >>> solid = jaxwave.Elastic(*jaxwave.vpvsrho_to_lambmubuoyancy(vp, vs, rho))
         >>> path = [[40.0, 150.0], [250.0, 150.0], [250.0, 340.0]]
         >>> well = jaxwave.das.Fibre(path, vp.shape, 5.0, channel=10.0, gauge=20.0)
-        >>> f = 1e6 * jaxwave.wavelets.ricker(25.0, 150, 8e-4, 0.05).reshape(1, 1, -1)
+        >>> f = 1e6 * jaxwave.wavelets.ricker(25.0, 150, 7e-4, 0.05).reshape(1, 1, -1)
         >>> out = jaxwave.simulate(
-        ...     solid, jaxwave.Grid(5.0, boundary=jaxwave.Boundary(pml_freq=25.0)), 8e-4,
+        ...     solid, jaxwave.Grid(5.0, boundary=jaxwave.Boundary(pml_freq=25.0)), 7e-4,
         ...     sources={"y": (f, [[[5, 60]]])}, receivers=well.receivers,
         ... )
         >>> well.channels.shape, well.record(out.records).shape
