@@ -101,7 +101,7 @@ def student_t(
 def correlation(
     predicted: ArrayLike, observed: ArrayLike, weights: ArrayLike | None = None, each_trace: bool = True
 ) -> jax.Array:
-    """How far records are from being multiples of each other: 1 - <p, d> / (|p| |d|), which is from 0 to 2.
+    """How far records are from being multiples of each other: ``1 - <p, d> / (|p| |d|)``, which is from 0 to 2.
 
     Args:
         predicted, observed: Records p and d of one shape.
@@ -127,7 +127,7 @@ def correlation(
 def phase(
     predicted: ArrayLike, observed: ArrayLike, weights: ArrayLike | None = None, level: float = 0.01
 ) -> jax.Array:
-    """Difference of the instantaneous phases, as points on the unit circle: sum of w |P/|P| - D/|D||^2 / 2.
+    """Difference of the instantaneous phases, as points on the unit circle: ``sum of w |P/|P| - D/|D||^2 / 2``.
 
     P and D are the analytic signals of p and d. As exponentials the phases do not wrap.
 
@@ -159,7 +159,7 @@ def phase(
 def envelope(
     predicted: ArrayLike, observed: ArrayLike, weights: ArrayLike | None = None, power: float = 2.0
 ) -> jax.Array:
-    """Least squares of envelopes raised to a power: sum of w (|P|^q - |D|^q)^2 / 2, P and D the analytic signals.
+    """Least squares of envelopes raised to a power: ``sum of w (|P|^q - |D|^q)^2 / 2``, P and D the analytic signals.
 
     Args:
         predicted, observed: Records of one shape.
@@ -257,7 +257,7 @@ def wasserstein(
     """What it takes to move one trace's energy in time to where the other's is, summed over traces: s^2, or s.
 
     With F and G the parts of the energy that have arrived until a time, W2^2 is the integral of (G^-1(y) - F^-1(y))^2
-    over y from 0 to 1, and W1 that of |F - G| over time.
+    over y from 0 to 1, and W1 that of ``|F - G|`` over time.
 
     Args:
         predicted, observed: Records [..., nt] of one shape.
@@ -412,7 +412,7 @@ def fourier(
     predicted: ArrayLike, observed: ArrayLike, dt: float, frequencies: Sequence[float], level: float = 1e-3,
     weights: ArrayLike | None = None,
 ) -> jax.Array:  # fmt: skip
-    """Amplitudes and phases at some frequencies: sum of (log|P/D|^2 + arg(P/D)^2) / 2, the logarithmic misfit.
+    """Amplitudes and phases at some frequencies: ``sum of (log|P/D|^2 + arg(P/D)^2) / 2``, the logarithmic misfit.
 
     A phase is from -pi to pi, so records must be within half a period of the frequency: begin with the lowest.
 
