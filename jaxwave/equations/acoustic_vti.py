@@ -111,7 +111,7 @@ class AcousticVTI(LeapfrogEquation):
 
     @staticmethod
     def smallest_speed(values, ndim) -> float:
-        slowest = values["v"] * np.sqrt(1 + 2 * np.clip(np.minimum(values["epsilon"], values["delta"]), -0.5, 0))
+        slowest = values["v"] * np.sqrt(1 + 2 * np.clip(np.minimum(values["epsilon"], values["delta"]), -0.49, 0))
         return float(np.where(values["rho"] > 0, slowest, np.inf).min())
 
     @staticmethod
