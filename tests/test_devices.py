@@ -62,12 +62,14 @@ sharded = [put(x, where) for x, where in zip((v, amplitudes, places), spec)]
 for found, expected in zip(jax.jit(everything(lambda *x: misfit(*x, "device")))(*sharded), want, strict=True):
     close(found, expected)
 close(jax.grad(lambda v: misfit(v, *sharded[1:], "device"))(sharded[0]), want[1])
-try:
-    jax.jit(jax.grad(lambda *x: misfit(*x, "cpu")))(*sharded)
-except NotImplementedError as error:
-    assert "jax.shard_map" in str(error) and '"recompute"' in str(error), error
-else:
-    raise AssertionError("callbacks in a program that the compiler divides")
+pinned = jaxwave.storage.PinnedStorage()
+for mode in ("cpu", pinned, jaxwave.storage.Recompute(checkpoints=pinned)):
+    try:
+        jax.jit(jax.grad(lambda *x: misfit(*x, mode)))(*sharded)
+    except NotImplementedError as error:
+        assert "jax.shard_map" in str(error) and '"recompute"' in str(error), error
+    else:
+        raise AssertionError("host memory in a program that the compiler divides")
 
 # A history that is large enough for huge pages.
 from jaxwave.storage import pages

@@ -140,3 +140,18 @@ def test_no_step_where_the_gradient_is_zero():
     assert not step.update.any() and step.residuals == []
     upside_down = optimization.gauss_newton_step(lambda x: x, lambda y: -jnp.sum(y**2), jnp.ones(3))
     np.testing.assert_allclose(upside_down.update, 2.0)  # minus the gradient
+
+
+def test_the_diagonal_of_gauss_newton():
+    rng = np.random.default_rng(0)
+    matrix = jnp.asarray(rng.standard_normal((30, 12)) * np.linspace(0.1, 3, 12))
+    found = optimization.gauss_newton_diagonal(
+        lambda x: matrix @ jnp.concatenate([x["a"], x["b"]]), {"a": jnp.ones(5), "b": jnp.zeros(7)},
+        jax.random.key(0), 400,
+    )  # fmt: skip
+    want = (matrix**2).sum(0)
+    # The deviation is the norm of the other elements of a row, over the root of the number of samples.
+    np.testing.assert_allclose(jnp.concatenate([found["a"], found["b"]]), want, atol=4 * 40 / 20)
+    assert np.corrcoef(jnp.concatenate([found["a"], found["b"]]), want)[0, 1] > 0.98
+    orthogonal = optimization.gauss_newton_diagonal(lambda x: 2 * x, jnp.ones(4), jax.random.key(0), 1)
+    np.testing.assert_allclose(orthogonal, 4.0)

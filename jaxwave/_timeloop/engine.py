@@ -11,6 +11,8 @@ that streams or replays handles many steps at a time; another has one chunk.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 
 from jaxwave._timeloop import observe
@@ -28,6 +30,22 @@ from jaxwave._timeloop.chunks import (
 from jaxwave._timeloop.forward import forward_chunk
 from jaxwave._timeloop.histories import tokens
 from jaxwave.storage.entries import map_present
+from jaxwave.storage.stored import Stored
+
+
+def _histories(plan: Plan, n_steps: int, x: Any, direction: int, stored: bool) -> Stored:
+    """What saves and reads the histories of a loop, if any are ``stored``.
+
+    Raises:
+        NotImplementedError: If they are in pinned memory, in a program that is divided among devices.
+    """
+    if stored and plan.storage.pinned and plan.equation.grid.form.divided:
+        raise NotImplementedError(
+            "this storage mode keeps wavefields in pinned host memory, which the compiler leaves on the devices in a "
+            "program that it divides among them. Call the propagator within jax.shard_map over the mesh axis of the "
+            'shots, where each device has a history of its own, or use the storage mode "device" or "recompute"'
+        )
+    return plan.storage.histories(plan, n_steps, x, direction)
 
 
 def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, ...]):
@@ -44,7 +62,7 @@ def run_loop(owner: jax.Array, inputs: RunInputs, plan: Plan, save: tuple[bool, 
     """
     pairs, n_steps = inputs.born_sources, inputs.amplitudes.shape[0]
     chunks = plan.chunks(n_steps, inputs.state, bool(save or pairs))
-    keeper = plan.storage.histories(plan, n_steps, inputs.state, +1)
+    keeper = _histories(plan, n_steps, inputs.state, +1, bool(save or pairs))
 
     def chunk_body(carry, i, series, size):
         x, tick, saved, cursors = carry
@@ -82,7 +100,7 @@ def adjoint_loop(inputs: AdjointInputs, plan: Plan):
     equation, interval, levels = plan.equation, plan.interval, plan.equation.levels
     form = equation.grid.form
     chunks = plan.chunks(data.shape[0], cotangent, bool(kept))
-    keeper = plan.storage.histories(plan, data.shape[0], cotangent, -1)
+    keeper = _histories(plan, data.shape[0], cotangent, -1, bool(kept))
     observer = plan.observer if plan.observer and plan.observer.backward else None
 
     def retreat(w, tick, t, y, gradients, terms, last=False):

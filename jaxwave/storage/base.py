@@ -73,6 +73,11 @@ class Storage(abc.ABC):
     divisible: bool = True
     pipelined: ClassVar[bool] = False
 
+    @property
+    def pinned(self) -> bool:
+        """Whether anything of a history is in pinned host memory."""
+        return self.pipelined
+
     def histories(self, plan: Plan, n_steps: int, x: Any, direction: int) -> Stored:
         """What saves and reads the histories of such runs, chunk by chunk; the arguments are those of ``Stored``."""
         return Stored(plan, n_steps, x, direction)

@@ -85,6 +85,10 @@ class Recompute(Storage):
         return self.checkpoints.streams
 
     @property
+    def pinned(self) -> bool:
+        return self.checkpoints.pinned
+
+    @property
     def elsewhere(self) -> bool:
         """Whether the states are kept elsewhere than on the device."""
         return self.checkpoints.streams or self.checkpoints.pipelined

@@ -84,6 +84,10 @@ class Reverse(Storage):
         return self.ring.streams
 
     @property
+    def pinned(self) -> bool:
+        return self.ring.pinned
+
+    @property
     def elsewhere(self) -> bool:
         """Whether the ring is kept elsewhere than on the device."""
         return self.ring.streams or self.ring.pipelined
