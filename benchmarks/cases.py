@@ -72,7 +72,7 @@ class Case:
     @property
     def max_vel(self) -> float:
         """What the time step and the layers are made for: the fastest waves of VTI and attenuating media are faster."""
-        return FAST if self.equation in ("scalar", "acoustic", "elastic") else 1.32 * FAST
+        return FAST if self.equation in ("scalar", "acoustic", "elastic") else 1.37 * FAST
 
     @property
     def ndim(self) -> int:
