@@ -366,7 +366,7 @@ def test_pool():
     del other
     pool.clear()
     assert (pool.in_use, pool.free) == (0, 0)
-    with pytest.raises(StorageError, match=rf'{2**62} bytes.*storage_mode="disk"'):
+    with pytest.raises(StorageError, match=rf'{2**62} bytes.*the storage mode "disk"'):
         pool.take(2**62)
     assert pool.in_use == 0
 
