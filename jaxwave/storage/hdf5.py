@@ -105,8 +105,11 @@ class Hdf5History:
         self._writing: deque[Future] = deque()
         self._ahead: dict[int, Future] = {}
         # An executor would refuse work when the main thread has ended, while other threads still run.
-        self._thread = threading.Thread(target=self._work, name="jaxwave-disk", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = threading.Thread(target=self._work, name="jaxwave-disk", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # Python 3.12 starts none then: whoever submits work does it
+            self._thread = None
 
     def write(self, i: int, leaves: Sequence[np.ndarray]) -> None:
         """Copy chunk ``i`` and leave it to the thread; the arrays are XLA's and valid during the call only.
@@ -140,14 +143,18 @@ class Hdf5History:
             self._closed = True
             self._ahead.clear()
             self._jobs.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         self._file.close()
         self.disk_bytes = 0
 
     def _submit(self, job: Callable, *args) -> Future:
         self._check_open()
         future: Future = Future()
-        self._jobs.put((future, job, args))
+        if self._thread is None:
+            self._do(future, job, args)
+        else:
+            self._jobs.put((future, job, args))
         return future
 
     def _check_open(self) -> None:
@@ -156,13 +163,15 @@ class Hdf5History:
 
     def _work(self) -> None:
         while (item := self._jobs.get()) is not None:
-            future, job, args = item
-            try:
-                self._check_open()
-                future.set_result(job(*args))
-            except BaseException as error:
-                future.set_exception(error)
-            del item, future, job, args  # they hold a block, which another history may want while this thread waits
+            self._do(*item)
+            del item  # it holds a block, which another history may want while this thread waits
+
+    def _do(self, future: Future, job: Callable, args: tuple) -> None:
+        try:
+            self._check_open()
+            future.set_result(job(*args))
+        except BaseException as error:
+            future.set_exception(error)
 
     def _save(self, i: int, block: Block) -> None:
         parts = self._layout.parts(i, block)
