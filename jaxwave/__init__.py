@@ -55,6 +55,7 @@ from jaxwave._results import (
     WaveState,
 )
 from jaxwave._setup.call import Boundary, Callbacks, Grid
+from jaxwave._setup.decomposition import Decomposition
 from jaxwave._setup.survey import IGNORE_LOCATION
 from jaxwave._simulation import simulate
 from jaxwave._timeloop.dispatch import compiler_options
@@ -85,6 +86,7 @@ __all__ = [
     "CallbackState",
     "Callbacks",
     "CompatibilityWarning",
+    "Decomposition",
     "DispersionWarning",
     "Elastic",
     "ElasticOrthorhombic",

@@ -232,6 +232,34 @@ def _is_divided(ctx) -> bool:
     return any(n > 1 for name, n in where.mesh.shape.items() if name not in manual)
 
 
+# Within a primitive values do not say what they vary over, so the collectives of its loops have primitives of their own.
+
+
+def shift(x: jax.Array, name: str, size: int, by: int) -> jax.Array:
+    """x of the device before along an axis of the mesh (``by`` 1) or after (-1), of ``size`` devices; else zeros."""
+    return _shift_p.bind(x, name=name, size=size, by=by)
+
+
+def part_number(name: str) -> jax.Array:
+    """The device's number along an axis of the mesh."""
+    return _part_number_p.bind(name=name)
+
+
+def _shift(x, *, name, size, by):
+    x = x if name in _varying(jax.typeof(x)) else lax.pcast(x, name, to="varying")
+    return lax.ppermute(x, name, [(k, k + by) for k in range(size) if 0 <= k + by < size])
+
+
+_shift_p = Primitive("wave_shift")
+_shift_p.def_abstract_eval(lambda x, **_: x)
+mlir.register_lowering(_shift_p, mlir.lower_fun(_shift, multiple_results=False))
+ad.deflinear2(_shift_p, lambda ct, x, name, size, by: [_shift_p.bind(ct, name=name, size=size, by=-by)])
+
+_part_number_p = Primitive("wave_part_number")
+_part_number_p.def_abstract_eval(lambda name: jax.core.ShapedArray((), np.dtype(np.int32)))
+mlir.register_lowering(_part_number_p, mlir.lower_fun(lambda name: lax.axis_index(name), multiple_results=False))
+
+
 # ---- memory spaces ----
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxwave._results import LastSources, Result, State
 from jaxwave._setup import substeps, validate
 from jaxwave._setup.call import Call, Callbacks, Grid, Receivers, Sources
+from jaxwave._setup.decomposition import Decomposition, profiles_of_parts, propagate_parts
 from jaxwave._setup.embedding import last_samples, run_inputs, unpad_outputs
 from jaxwave._setup.problem import Problem, make_problem
 from jaxwave._timeloop.rules import propagate
@@ -33,6 +36,7 @@ def simulate(
     gradient_interval: int = 1,
     storage: str | Storage | Auto = "device",
     callbacks: Callbacks = Callbacks(),
+    decomposition: Decomposition | None = None,
 ) -> Result:
     """Propagates waves by any equation: those of the package, or one of your own (:doc:`extending`).
 
@@ -64,6 +68,7 @@ def simulate(
         storage: Where a gradient keeps its wavefields: a name ("device", "cpu", "disk", "recompute", "auto", "none") or
             an object of :mod:`jaxwave.storage`, such as ``jaxwave.storage.HostStorage(jaxwave.storage.Int8())``.
         callbacks: Functions that see the wavefields.
+        decomposition: Divides the model among several devices (:doc:`scaling`). Default: one device has all of it.
 
     Returns:
         A :class:`jaxwave.Result` with the records by kind of receiver and the final state.
@@ -90,7 +95,7 @@ def simulate(
     """
     call = Call(
         equation, grid, dt, sources, receivers, nt, wavefields, state, max_vel, survey_pad, origin, gradient_interval,
-        storage, callbacks,
+        storage, callbacks, decomposition=decomposition,
     )  # fmt: skip
     return run(make_problem(call))
 
@@ -98,10 +103,9 @@ def simulate(
 def run(problem: Problem) -> Result:
     """Runs a checked call."""
     setup, info = problem.setup, problem.info
-    inputs, weights = run_inputs(setup, problem.arrays, info.max_vel, info.pml_freq)
     with problem.names.in_storage():
-        data, x = propagate(inputs, problem.plan)
-    records, wavefields, memory, is_finite = unpad_outputs(setup, inputs.operands.receivers, weights, data, x)
+        receivers, weights, data, x = _propagated(problem)
+    records, wavefields, memory, is_finite = unpad_outputs(setup, receivers, weights, data, x)
     records |= {kind: hicks.receiver(records[kind]) for kind, hicks in problem.between.items()}
     if validate.surely_false(is_finite):
         raise FloatingPointError(
@@ -114,6 +118,19 @@ def run(problem: Problem) -> Result:
     wavefields = {name: wavefields[name] for name in setup.equation.wavefield_offsets(setup.grid.ndim)}
     memory = {name: memory[name] for name in setup.equation.memory_names}
     return Result(records, State(wavefields, memory, _last_sources(problem)), is_finite, info)
+
+
+def _propagated(problem: Problem) -> tuple[Any, Any, Any, Any]:
+    """Cells of the receivers, weights of the records, records and final state on the padded grid."""
+    setup, info, arrays = problem.setup, problem.info, problem.arrays
+    if problem.decomposition is None:
+        inputs, weights = run_inputs(setup, arrays, info.max_vel, info.pml_freq)
+        return inputs.operands.receivers, weights, *propagate(inputs, problem.plan)
+    dtype = np.dtype(next(iter(arrays.models.values())).dtype)
+    layers = profiles_of_parts(
+        problem.decomposition, setup.equation, setup.inner_dt, info.max_vel, info.pml_freq, dtype
+    )
+    return propagate_parts(problem.decomposition, setup, problem.plan, arrays, layers)
 
 
 def _last_sources(problem: Problem) -> LastSources | None:

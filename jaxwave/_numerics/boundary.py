@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxwave._numerics.cuts import Cut
 from jaxwave._numerics.forms import PLAIN, Form
 
 ALIGNMENT = 16
@@ -53,6 +54,7 @@ class Layer:
         cells: Where the difference has a memory: where the profile differs from zero.
         reach: Cells that the memory influences through one more difference.
         extent: Cells that this difference reads: ``reach`` and its halo.
+        outer: Whether it is there: a part within a grid has the cells of a layer, and does not damp.
     """
 
     axis: int
@@ -61,11 +63,13 @@ class Layer:
     cells: Range
     reach: Range
     extent: Range
+    outer: bool = True
 
     def line(self, profile: np.ndarray, over: Range, ndim: int, dtype: np.dtype) -> np.ndarray:
         """A profile [cells] over other cells of the axis, zero outside; with all axes of an array of shots."""
         line = np.zeros(over.size, dtype)
-        line[self.cells.start - over.start : self.cells.stop - over.start] = profile
+        if self.outer:
+            line[self.cells.start - over.start : self.cells.stop - over.start] = profile
         return line.reshape([over.size if a == self.axis + 1 else 1 for a in range(ndim + 1)])
 
 
@@ -99,6 +103,7 @@ class PaddedGrid:
             zero beyond it. Default: "pml" or None.
         mpml_fraction: Fraction of its damping that a layer has along the other axes. 0: a plain PML.
         form: How loops on this grid are written.
+        cuts: Of a part of a grid, how each axis is cut; None for those that are not.
     """
 
     shape: tuple[int, ...]
@@ -108,6 +113,21 @@ class PaddedGrid:
     kinds: tuple[str | None, ...] | None = None
     mpml_fraction: float = 0.0
     form: Form = PLAIN
+    cuts: tuple[Cut | None, ...] = ()
+
+    def cut(self, axis: int) -> Cut | None:
+        """How an axis is cut, if it is."""
+        return self.cuts[axis] if self.cuts else None
+
+    def face(self, axis: int) -> int:
+        """The cell of the interior that the last outer face of an axis comes before."""
+        cut = self.cut(axis)
+        return self.interior[axis] - (cut.beyond if cut else 0)
+
+    def has_face(self, axis: int, side: int) -> bool:
+        """Whether a face is an outer one of the whole grid."""
+        cut = self.cut(axis)
+        return cut is None or cut.is_outer(side)
 
     @property
     def ndim(self) -> int:
@@ -196,13 +216,14 @@ class PaddedGrid:
     def layers(self) -> tuple[Layer, ...]:
         """The layers, as centred differences see them: one for each face that has one."""
         r, found = self.halo, []
-        for axis, (n, widths) in enumerate(zip(self.interior, self.faces, strict=True)):
+        for axis, widths in enumerate(self.faces):
+            n = self.face(axis)
             for side, width in enumerate(widths):
                 if width:
                     cells = Range(r, r + width) if side == 0 else Range(r + n - width, r + n)
                     reach = Range(max(r, cells.start - r), min(r + n, cells.stop + r))
                     extent = Range(reach.start - r, reach.stop + r)
-                    found.append(Layer(axis, side, width, cells, reach, extent))
+                    found.append(Layer(axis, side, width, cells, reach, extent, self.has_face(axis, side)))
         return tuple(found)
 
 

@@ -51,14 +51,15 @@ class Derivative:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        r, n, found = self.grid.halo, self.grid.interior[self.axis], []
+        r, n, found = self.grid.halo, self.grid.face(self.axis), []
         seen, h = self.back.cells, int(self.half)
         for side, width in enumerate(self.grid.faces[self.axis]):
             if width:
                 cells = Range(r - h, r + width) if side == 0 else Range(r + n - width - h, r + n)
                 reach = Range(max(seen.start, cells.start - r + h), min(seen.stop, cells.stop + r - 1 + h))
                 extent = Range(reach.start - r + 1 - h, reach.stop + r - h)
-                found.append(Layer(self.axis, side, width, cells, reach, extent))
+                outer = self.grid.has_face(self.axis, side)
+                found.append(Layer(self.axis, side, width, cells, reach, extent, outer))
         return tuple(found)
 
     def memory(self, offset: tuple[int, ...]) -> tuple[Memory, ...]:
@@ -254,7 +255,7 @@ class Derivative:
         found = []
         for layer in self.layers:
             inner = self.grid.halo + (
-                layer.width if layer.side == 0 else self.grid.interior[self.axis] - layer.width - 1
+                layer.width if layer.side == 0 else self.grid.face(self.axis) - layer.width - 1
             )
             depth = np.abs(np.arange(layer.cells.start, layer.cells.stop) + 0.5 * self.half - inner) / layer.width
             a, b = boundary.pml_profile_at(

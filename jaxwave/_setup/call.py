@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxwave._interpolation import Hicks
 from jaxwave._results import State
+from jaxwave._setup.decomposition import Decomposition
 from jaxwave._setup.names import SIMULATE, Names
 from jaxwave._timeloop.observe import CallbackState
 from jaxwave.equations.base import Equation
@@ -97,6 +98,7 @@ class Call:
     storage: str | Storage | Auto = "device"
     callbacks: Callbacks = Callbacks()
     names: Names = SIMULATE
+    decomposition: Decomposition | None = None
 
     @property
     def models(self) -> dict[str, Any]:

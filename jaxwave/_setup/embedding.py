@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -106,7 +107,7 @@ def pad_inputs(setup: Setup, arrays: Arrays):
     cells = ({kind: found.cells for kind, found in points.items()} for points in (sources, receivers))
     operands = Operands(*cells, profiles=None)
     weights = jnp.concatenate([_no_points(setup, dtype), *(found.weight for found in receivers.values())], axis=1)
-    state = setup.equation.zero_vacuum(m, _first_state(setup, m, arrays))
+    state = setup.equation.zero_vacuum(m, first_state(setup, m, dtype, arrays.fields, arrays.memory))
     return m, operands, weights, _injected(setup, m, arrays, sources, dtype), state
 
 
@@ -140,9 +141,9 @@ def _injected(setup: Setup, m, arrays: Arrays, sources: Mapping[str, Points], dt
     return parts[-1] if len(parts) < 3 else jnp.concatenate(parts[1:], axis=2)
 
 
-def _first_state(setup: Setup, m, arrays: Arrays):
-    equation, geometry, fields, memory = setup.equation, setup.grid, arrays.fields, arrays.memory
-    dtype = next(iter(arrays.models.values())).dtype
+def first_state(setup: Setup, m, dtype, fields: Mapping[str, Any] = MappingProxyType({}), memory=None):
+    """The state of given wavefields and memory variables; without, at rest."""
+    equation, geometry = setup.equation, setup.grid
     zero = jnp.zeros((setup.n_shots, *geometry.padded), dtype)
     wavefields = {
         name: geometry.to_padded(fields[name], offset, equation.zero_faces(name)) if name in fields else zero

@@ -16,8 +16,9 @@ from jaxwave._interpolation import Hicks
 from jaxwave._notices import PmlFrequencyWarning, SpeedWarning, SubstepWarning, warn
 from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave._results import RunInfo, State
-from jaxwave._setup import sanity, substeps, validate
+from jaxwave._setup import decomposition, sanity, substeps, validate
 from jaxwave._setup.call import Boundary, Call, Callbacks, Grid
+from jaxwave._setup.decomposition import Decomposition
 from jaxwave._setup.embedding import Arrays, Setup
 from jaxwave._setup.names import Names
 from jaxwave._setup.survey import Points, Region, ignored, place, survey_region
@@ -42,6 +43,7 @@ class Problem:
     arrays: Arrays
     between: Mapping[str, Hicks]
     names: Names
+    decomposition: Decomposition | None = None
 
 
 def make_problem(call: Call) -> Problem:
@@ -98,11 +100,13 @@ def make_problem(call: Call) -> Problem:
     with names.in_storage():
         storage = storage.resolve(inner_dt * interval, interval, equation)
     plan = Plan(equation, storage, interval, observer)
+    if call.decomposition is not None:
+        decomposition.check(call.decomposition, setup, plan)
     ends = nt * dt if step_ratio == 1 else (nt - 1) * dt + inner_dt
     fraction = geometry.mpml_fraction
     info = RunInfo(step_ratio, inner_dt, max_vel, pml_freq, region, widths, kinds, storage, fraction, ends)
     between = {kind: x for kind, x in receivers.items() if isinstance(x, Hicks)}
-    return Problem(setup, plan, info, arrays, between, names)
+    return Problem(setup, plan, info, arrays, between, names, call.decomposition)
 
 
 def known_max_vel(call: Call) -> float:

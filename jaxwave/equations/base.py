@@ -93,6 +93,8 @@ class Equation:
         matter: The model that is 0 in vacuum, where nothing moves; None if there is no vacuum.
         default_boundary: What a face without a layer is where nothing is asked for: a kind (see ``PaddedGrid.kinds``).
         reversible: Whether :meth:`time_reversed_step` takes a step back.
+        divisible: Whether one model can be cut into parts, on several devices: its steps exchange what they differentiate
+            (``_numerics/cuts.py``).
         multiaxial: Whether its layers can damp derivatives along other axes (``Boundary.mpml_fraction``).
     """
 
@@ -104,6 +106,7 @@ class Equation:
     default_boundary: ClassVar[str | None] = None
     matter: ClassVar[str | None] = None
     reversible: ClassVar[Any] = False
+    divisible: ClassVar[bool] = False
     multiaxial: ClassVar[bool] = False
     coefficients_of_terms: ClassVar[Any] = ()
     derived_terms: ClassVar[Mapping[int, tuple[int, ...]]] = MappingProxyType({})

@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxwave._numerics import points
+from jaxwave._numerics import cuts, points
 from jaxwave._numerics.derivative import transposed
 from jaxwave.equations.base import State
 from jaxwave.equations.layout import Key, layout, sum_to, times, total_of
@@ -52,6 +52,8 @@ class LeapfrogEquation(LeapfrogStep):
                 found = [total_of(recorded[kind, f] for f in into[kind]) for kind in into]
                 one, ds = form.order_after(one, points.join(found, w.fields[0]), gradients)
             e = {g: self._cotangent(m, fields, g, number, one) for g in s.scheme.of_stage(number) if s.scheme.own(g)}
+            for key in s.stages[number]:
+                e[key.term] = cuts.exchange(self.grid, e[key.term], key.axis)
             held = zip(s.stages[number], s.operators(s.stages[number]), form.groups(memory[number]), strict=True)
             slabs = [d.remember_back(e[k.term], x, operands.profiles, one) for k, d, x in held]
             memory[number] = form.hold(slabs)
@@ -181,6 +183,12 @@ class LeapfrogEquation(LeapfrogStep):
             for axis, f in term.parts:
                 if axis is None:
                     add(f, cells, times(term.weight, values))
-            for f, near, weights in self._sampled(term, cells, values.dtype):
-                add(f, near, (weights * values[:, :, None]).reshape(near[0].shape))
+            for axis, f, near, weights in self._sampled(term, cells, values.dtype):
+                spread = (weights * values[:, :, None]).reshape(near[0].shape)
+                if self.grid.cut(axis):
+                    # Into cells of the neighbours too, which have the coefficients there.
+                    x = points.add(jnp.zeros_like(fields[f]), near, spread)
+                    fields[f] = self._moved(m, f, fields[f], 1.0, cuts.fold(self.grid, x, axis))
+                else:
+                    add(f, near, spread)
         return w._replace(fields=tuple(fields.values()))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxwave._numerics import closures, multiaxial, points
+from jaxwave._numerics import closures, cuts, multiaxial, points
 from jaxwave._numerics.boundary import Memory
 from jaxwave._numerics.derivative import Derivative
 from jaxwave._numerics.multiaxial import MultiAxial
@@ -27,6 +27,7 @@ class LeapfrogStep(Equation):
     """An equation with a scheme, without its adjoint."""
 
     multiaxial = True
+    divisible = True
     memory_names = ("psi", "phi")  # of the derivatives in each stage
     faces: ClassVar[Mapping[str, str]] = MappingProxyType({"free": "odd", "rigid": "even"})
     """What fields in the cells do at a reflecting face: "odd" if they vanish there, "even" if their derivative does."""
@@ -217,6 +218,14 @@ class LeapfrogStep(Equation):
         terms = self._advance(stage, m, fields, remember, self._total)
         return State(tuple(fields.values()), tuple(memory)), terms
 
+    def _exchanged(self, number: int, fields: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """The fields that a stage differentiates along axes that are cut, as the neighbours have them."""
+        read = dict.fromkeys((key.field, key.axis) for key in layout(self).stages[number] if self.grid.cut(key.axis))
+        found = {}
+        for field, axis in read:
+            found[field] = cuts.exchange(self.grid, found.get(field, fields[field]), axis)
+        return found
+
     def _remembered(self, number: int, fields, held, profiles, one):
         """The memory variables of a stage after the step."""
         s, form = layout(self), self.grid.form
@@ -242,6 +251,7 @@ class LeapfrogStep(Equation):
         s, kept = layout(self), {}
         order = range(len(s.scheme.stages))
         for number in reversed(order) if stage.back else order:
+            fields |= self._exchanged(number, fields)
             evaluate = functools.partial(self._terms, stage, number, total)
             given = {f: fields[f] for f in s.scheme.read_in(number)}, remember(number, fields)
             found = evaluate(*given)
@@ -318,13 +328,14 @@ class LeapfrogStep(Equation):
             term = layout(self).scheme.receivers[kind]
             plain = [points.get(fields[f], cells) for axis, f in term.parts if axis is None]
             parts = [times(term.weight, total_of(plain))] if plain else []
-            for f, near, w in self._sampled(term, cells, x.fields[0].dtype):
-                parts.append((w * points.get(fields[f], near).reshape(w.shape)).sum(2))
+            for axis, f, near, w in self._sampled(term, cells, x.fields[0].dtype):
+                seen = points.get(cuts.exchange(self.grid, fields[f], axis), near)
+                parts.append((w * seen.reshape(w.shape)).sum(2))
             found.append(total_of(parts))
         return points.join(found, x.fields[0])
 
     def _sampled(self, term: Term, cells: points.Cells, dtype):
-        """The derivatives in what is recorded as weighted values: field, cells and weights [shot, point, entry]."""
+        """The derivatives in what is recorded as weighted values: axis, field, cells and weights [shot, point, entry]."""
         n, scheme = self.grid.ndim, layout(self).scheme
         at = staggered.unit(n, *scheme.offset(term))
         weight = term.weight
@@ -334,7 +345,7 @@ class LeapfrogStep(Equation):
         for axis, f in term.parts:
             if axis is not None:
                 near, weights = self.derivative(axis, f, at).stencil(cells, dtype)
-                yield f, near, weight[..., None] * weights if isinstance(weight, jax.Array) else times(weight, weights)
+                yield axis, f, near, weight[..., None] * weights if isinstance(weight, jax.Array) else times(weight, weights)
 
     def _zero_faces_at(self, at: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """The faces on which a field with this offset stays zero, and its time derivative does."""

@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxwave._numerics import closures, points, ring, stencils
+from jaxwave._numerics import closures, cuts, points, ring, stencils
 from jaxwave._numerics.boundary import Layer, Memory, Range, pml_profiles
 from jaxwave.equations.base import Equation, Model, model
 
@@ -67,6 +67,7 @@ class Scalar(Equation):
     levels = 2
     coefficients_of_terms = ((0,),)
     reversible = True
+    divisible = True
 
     # ---- for the front end ----
 
@@ -157,6 +158,12 @@ class Scalar(Equation):
         config[layer.axis + 1] = (cells.start - into.start, into.stop - cells.stop, 0)
         return lax.pad(x, x.dtype.type(0), config)
 
+    def _exchanged(self, u: jax.Array) -> jax.Array:
+        """u with its halos as the neighbours have them, along axes that are cut."""
+        for axis in range(self.grid.ndim):
+            u = cuts.exchange(self.grid, u, axis)
+        return u
+
     def _laplacian(self, u: jax.Array) -> jax.Array:
         grid, r, last = self.grid, self.grid.halo, self.grid.ndim - 1
         found = [
@@ -197,7 +204,7 @@ class Scalar(Equation):
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
         (c,), form = m, self.grid.form
-        one, u = form.one(c, self.grid.halo), x.u
+        one, u = form.one(c, self.grid.halo), self._exchanged(x.u)
         memory = self._remembered(u, x.memory, operands.profiles, one)
         g = self._term(u, memory)
         g = form.alone(g, one) if keep[0] else g
@@ -254,7 +261,7 @@ class Scalar(Equation):
     def time_reversed_step(self, m, operands, levels, amplitudes, scatter, layers, keep):
         """From u[t+1] and u[t] to u[t] and u[t-1], and G[t], given what the layers add to it."""
         (c,) = m
-        u_next, u = levels
+        u_next, u = levels[0], self._exchanged(levels[1])
         form = self.grid.form
         g = form.alone(self._laplacian(u), form.one(c, self.grid.halo))
         g = ring.add(g, layers, ring.boxes(self.grid, self._reached))
@@ -268,7 +275,7 @@ class Scalar(Equation):
     # ---- adjoint ----
 
     def adjoint_step(self, m, operands, w, images):
-        (c,), form, mu = m, self.grid.form, w.mu
+        (c,), form, mu = m, self.grid.form, self._exchanged(w.mu)
         ds = self._adjoint_record(m, operands, w)
         gradients = [(total + mu * g,) for (total,), (g,) in images]
         one, ds = form.order_after(form.one(c, self.grid.halo), ds, gradients)
