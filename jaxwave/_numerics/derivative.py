@@ -97,6 +97,8 @@ class Derivative:
         Entries at one place add up. Layers are left out: the derivative is that of an array, not of a stretched axis.
         """
         rows, held = np.arange(self.cells.start, self.cells.stop), self.back.cells
+        if self.grid.cut(self.axis):
+            held = Range(0, self.grid.padded[self.axis])  # halos have values, and beyond an outer face zeros
         found = []
         for offset, weight in self._by_offset.items():
             inside = (rows + offset >= held.start) & (rows + offset < held.stop)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from jax import lax
+
 from jaxwave._timeloop import observe
 from jaxwave._timeloop.chunks import (
     Plan,
@@ -40,6 +42,9 @@ def forward_chunk(plan: Plan, inputs: RunInputs, carry, t, series, stored, save:
         if observer:
             tick = observe.forward(observer, equation, tick, t, x)
         data = equation.record(operands, x)
+        if equation.grid.cuts:
+            # What is recorded is read before the step: the exchange writes into the wavefields, which would be copied.
+            x, data = lax.optimization_barrier((x, data))
         x, terms = equation.step(m, operands, x, s, scatter, keep)
         return x, tick, data, terms
 

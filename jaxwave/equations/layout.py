@@ -44,6 +44,14 @@ class Layout:
     stages: tuple[tuple[Key, ...], ...]
     derivatives: Mapping[Key, Derivative | MultiAxial]
 
+    @functools.cached_property
+    def cut(self) -> list[tuple[int, str]]:
+        """Which fields are differentiated along axes that are cut, and along which: there they need halos."""
+        read = [(d.axis, key.field) for key, d in self.derivatives.items()]
+        read += [(axis, f) for term in self.scheme.receivers.values() for axis, f in term.parts if axis is not None]
+        grid = next(iter(self.derivatives.values())).grid
+        return [(axis, field) for axis, field in dict.fromkeys(read) if grid.cut(axis)]
+
     def of_term(self, term: str) -> list[Key]:
         return [Key(term, axis, field) for axis, field in self.scheme.derivatives(term)]
 

@@ -44,6 +44,7 @@ class LeapfrogEquation(LeapfrogStep):
         s, form, one, fields, memory = layout(self), self.grid.form, self._one(m), self.wavefields(w), list(w.memory)
         gradients, recorded = [total for total, _ in images], {}
         for number in reversed(range(len(s.scheme.stages))):
+            fields |= self._seen(fields, number)
             gradients = [self._imaged(total, terms, fields, number)
                          for total, (_, terms) in zip(gradients, images, strict=True)]  # fmt: skip
             recorded |= self._injected(m, operands, fields, number)
@@ -52,8 +53,6 @@ class LeapfrogEquation(LeapfrogStep):
                 found = [total_of(recorded[kind, f] for f in into[kind]) for kind in into]
                 one, ds = form.order_after(one, points.join(found, w.fields[0]), gradients)
             e = {g: self._cotangent(m, fields, g, number, one) for g in s.scheme.of_stage(number) if s.scheme.own(g)}
-            for key in s.stages[number]:
-                e[key.term] = cuts.exchange(self.grid, e[key.term], key.axis)
             held = zip(s.stages[number], s.operators(s.stages[number]), form.groups(memory[number]), strict=True)
             slabs = [d.remember_back(e[k.term], x, operands.profiles, one) for k, d, x in held]
             memory[number] = form.hold(slabs)
@@ -73,7 +72,24 @@ class LeapfrogEquation(LeapfrogStep):
                         unscaled.setdefault((c, weight), []).append(fields[field])
         products = [times(weight, self._value(m, c) * total_of(x)) for (c, weight), x in unscaled.items()]
         total = total_of([*products, *found])
-        return self.grid.form.alone(total, one) if products or len(found) > 1 else total
+        if not products and len(found) == 1:
+            return total
+        total = self.grid.form.alone(total, one)
+        for axis, _ in scheme.derivatives(g):
+            total = cuts.exchange(self.grid, total, axis)
+        return total
+
+    def _seen(self, fields, number: int) -> dict[str, jax.Array]:
+        """The cotangents of fields that are those of terms as they are, with their halos as the neighbours have them.
+        All else that reads them reads these too, so that they need not be copied.
+        """
+        scheme, found = layout(self).scheme, {}
+        for f, update in scheme.stages[number].items():
+            own = [part for _, g in update for part in (scheme.terms[g].of or (g,))]
+            for axis in dict.fromkeys(axis for g in own for axis, _ in scheme.derivatives(g) if self.grid.cut(axis)):
+                if f in scheme.scaled:
+                    found[f] = cuts.exchange(self.grid, found.get(f, fields[f]), axis)
+        return found
 
     def _retreat(self, m, fields, e: Mapping[str, jax.Array], slabs: Mapping[Key, Any], one) -> None:
         """Adds to the cotangents of fields what the terms of a stage read, in place, given the memory by derivative."""

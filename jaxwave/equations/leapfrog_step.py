@@ -143,7 +143,7 @@ class LeapfrogStep(Equation):
             [d.with_row(slabs) for d, slabs in zip(s.operators(keys), stage, strict=True)]
             for keys, stage in zip(s.stages, x.memory, strict=True)
         ]
-        return State(x.fields, tuple(map(form.hold, with_rows)))
+        return State(tuple(self._exchanged(self.wavefields(x)).values()), tuple(map(form.hold, with_rows)))
 
     def leave(self, x: State) -> State:
         return State(x.fields, tuple(self._slabs(number, stage) for number, stage in enumerate(x.memory)))
@@ -218,12 +218,12 @@ class LeapfrogStep(Equation):
         terms = self._advance(stage, m, fields, remember, self._total)
         return State(tuple(fields.values()), tuple(memory)), terms
 
-    def _exchanged(self, number: int, fields: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """The fields that a stage differentiates along axes that are cut, as the neighbours have them."""
-        read = dict.fromkeys((key.field, key.axis) for key in layout(self).stages[number] if self.grid.cut(key.axis))
-        found = {}
-        for field, axis in read:
-            found[field] = cuts.exchange(self.grid, found.get(field, fields[field]), axis)
+    def _exchanged(self, fields: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """Fields with their halos as the neighbours have them, along axes that are cut and that a stage differentiates."""
+        found = dict(fields)
+        for axis, field in layout(self).cut:
+            if field in found:
+                found[field] = cuts.exchange(self.grid, found[field], axis)
         return found
 
     def _remembered(self, number: int, fields, held, profiles, one):
@@ -251,7 +251,6 @@ class LeapfrogStep(Equation):
         s, kept = layout(self), {}
         order = range(len(s.scheme.stages))
         for number in reversed(order) if stage.back else order:
-            fields |= self._exchanged(number, fields)
             evaluate = functools.partial(self._terms, stage, number, total)
             given = {f: fields[f] for f in s.scheme.read_in(number)}, remember(number, fields)
             found = evaluate(*given)
@@ -259,10 +258,10 @@ class LeapfrogStep(Equation):
             if names:
                 stored = stage.form.stored(found, evaluate, *given)
                 kept |= {g: stored[g] for g in names}
-            fields |= stage.form.written(
+            fields |= self._exchanged(stage.form.written(
                 {f: self._updated(stage, m, f, update, fields[f], found)
                  for f, update in s.scheme.stages[number].items()}
-            )  # fmt: skip
+            ))  # fmt: skip
         return tuple(kept.get(g) for g in s.terms)
 
     def _terms(self, stage: staggered.Stage, number: int, total, fields, held) -> dict[str, jax.Array]:
@@ -328,9 +327,8 @@ class LeapfrogStep(Equation):
             term = layout(self).scheme.receivers[kind]
             plain = [points.get(fields[f], cells) for axis, f in term.parts if axis is None]
             parts = [times(term.weight, total_of(plain))] if plain else []
-            for axis, f, near, w in self._sampled(term, cells, x.fields[0].dtype):
-                seen = points.get(cuts.exchange(self.grid, fields[f], axis), near)
-                parts.append((w * seen.reshape(w.shape)).sum(2))
+            for _, f, near, w in self._sampled(term, cells, x.fields[0].dtype):
+                parts.append((w * points.get(fields[f], near).reshape(w.shape)).sum(2))
             found.append(total_of(parts))
         return points.join(found, x.fields[0])
 

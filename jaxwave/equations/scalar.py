@@ -106,7 +106,7 @@ class Scalar(Equation):
 
     def enter(self, x: ScalarState) -> ScalarState:
         first, second = x.memory
-        return x._replace(memory=self._hold(first, lambda _: second))
+        return x._replace(u=self._exchanged(x.u), memory=self._hold(first, lambda _: second))
 
     def leave(self, x: ScalarState) -> ScalarState:
         return x._replace(memory=tuple(map(tuple, self.grid.form.groups(x.memory))))
@@ -204,7 +204,7 @@ class Scalar(Equation):
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
         (c,), form = m, self.grid.form
-        one, u = form.one(c, self.grid.halo), self._exchanged(x.u)
+        one, u = form.one(c, self.grid.halo), x.u
         memory = self._remembered(u, x.memory, operands.profiles, one)
         g = self._term(u, memory)
         g = form.alone(g, one) if keep[0] else g
@@ -214,7 +214,7 @@ class Scalar(Equation):
             u_next = u_next + dc * of_history
         for cells in operands.sources.values():
             u_next = form.add(u_next, cells, amplitudes)
-        return ScalarState(form.written(u_next), u, memory), (stored,)
+        return ScalarState(self._exchanged(form.written(u_next)), u, memory), (stored,)
 
     def _remembered(self, u: jax.Array, memory, profiles, one):
         """psi and zeta after the step."""
@@ -261,7 +261,7 @@ class Scalar(Equation):
     def time_reversed_step(self, m, operands, levels, amplitudes, scatter, layers, keep):
         """From u[t+1] and u[t] to u[t] and u[t-1], and G[t], given what the layers add to it."""
         (c,) = m
-        u_next, u = levels[0], self._exchanged(levels[1])
+        u_next, u = levels
         form = self.grid.form
         g = form.alone(self._laplacian(u), form.one(c, self.grid.halo))
         g = ring.add(g, layers, ring.boxes(self.grid, self._reached))
@@ -270,12 +270,13 @@ class Scalar(Equation):
             u_previous = u_previous + dc * stored
         for cells in operands.sources.values():
             u_previous = form.add(u_previous, cells, amplitudes)
-        return [u, u_previous], (g if keep[0] else None,)
+        return [u, self._exchanged(u_previous)], (g if keep[0] else None,)
 
     # ---- adjoint ----
 
     def adjoint_step(self, m, operands, w, images):
-        (c,), form, mu = m, self.grid.form, self._exchanged(w.mu)
+        w = w._replace(mu=self._exchanged(w.mu))
+        (c,), form, mu = m, self.grid.form, w.mu
         ds = self._adjoint_record(m, operands, w)
         gradients = [(total + mu * g,) for (total,), (g,) in images]
         one, ds = form.order_after(form.one(c, self.grid.halo), ds, gradients)
