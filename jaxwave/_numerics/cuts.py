@@ -44,17 +44,19 @@ class Cut:
         return self.index is None or self.index == (0 if side == 0 else self.parts - 1)
 
 
-def exchange(grid: PaddedGrid, x: jax.Array, axis: int) -> jax.Array:
+def exchange(grid: PaddedGrid, x: jax.Array, axis: int, sent: jax.Array | None = None) -> jax.Array:
     """x [shot, *padded] with the halos along an axis as the neighbours have them; as it is where that is not cut.
 
     What the first part holds in front of its cells is its own: fields that lie between cells have a value on the face.
+    The neighbours are sent cells of ``sent``, which is equal to x; by default of x.
     """
     cut = grid.cut(axis)
     if cut is None or cut.parts == 1:
         return x
     r, n = grid.halo, grid.interior[axis]
-    before = _shifted(x, axis, n, r, cut, +1)
-    after = _shifted(x, axis, r, r, cut, -1)
+    sent = x if sent is None else sent
+    before = _shifted(sent, axis, n, r, cut, +1)
+    after = _shifted(sent, axis, r, r, cut, -1)
     own = lax.slice_in_dim(x, 0, r, axis=axis + 1)
     before = jnp.where(jax_internals.part_number(cut.name) == 0, own, before)
     x = lax.dynamic_update_slice_in_dim(x, before, 0, axis + 1)

@@ -256,9 +256,7 @@ class Derivative:
         """Profiles of every layer, a and b where it has a memory and over its extent; for a share of its damping."""
         found = []
         for layer in self.layers:
-            inner = self.grid.halo + (
-                layer.width if layer.side == 0 else self.grid.face(self.axis) - layer.width - 1
-            )
+            inner = self.grid.halo + (layer.width if layer.side == 0 else self.grid.face(self.axis) - layer.width - 1)
             depth = np.abs(np.arange(layer.cells.start, layer.cells.stop) + 0.5 * self.half - inner) / layer.width
             a, b = boundary.pml_profile_at(
                 np.minimum(depth, 1), layer.width, self.grid.spacing[self.axis], dt, max_vel, pml_freq, share

@@ -88,6 +88,12 @@ class Form:
         """What is stored of ``found``, which is ``evaluate(*operands)``: arrays that exist by themselves."""
         return found
 
+    def sent(self, found: Any, evaluate: Callable[..., Any], n_points: int, *operands: Any) -> Any:
+        """What neighbours are sent cells of: ``found``, or where that can be on its way while the rest of it is computed
+        ``evaluate(*operands)``, which is equal. ``n_points`` are added in it.
+        """
+        return found
+
     def add(self, x: jax.Array, cells: points.Cells, values: jax.Array) -> jax.Array:
         """x with values [shot, point] added at the cells."""
         if values.size == 1:
@@ -161,6 +167,10 @@ class GpuForm(Form):
         kernel of the update would write the terms too, and another copy them into the store.
         """
         return evaluate(*lax.optimization_barrier(operands))
+
+    def sent(self, found, evaluate, n_points, *operands):
+        """Evaluated again, from operands that the compiler does not know to be the same, in the cells that are sent."""
+        return found if n_points > self.few else evaluate(*lax.optimization_barrier(operands))
 
     def add(self, x, cells, values):
         if values.shape[1] > self.few:

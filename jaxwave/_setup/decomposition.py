@@ -248,5 +248,3 @@ def _check_axes(decomposition: Decomposition, grid: PaddedGrid) -> None:
                 f"needs {least} (both layers and the stencil's {grid.accuracy}), and the last would have "
                 f"{part.face(axis)}. Use at most {most} parts, thinner layers, or cut another axis too"
             )
-
-

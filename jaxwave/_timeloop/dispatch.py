@@ -25,7 +25,11 @@ OPTIONS: dict[str, dict[str, object]] = {
         "xla_disable_hlo_passes": "small-while-loop-hoisting",
     },
     # Without it the compiler lets the steps of a chunk wait for the copy of the one before to pinned memory, on a T4.
-    "gpu": {"xla_gpu_enable_latency_hiding_scheduler": True},
+    # Where a model is cut into parts, what all neighbours are sent is on its way at once.
+    "gpu": {
+        "xla_gpu_enable_latency_hiding_scheduler": True,
+        "xla_gpu_experimental_parallel_collective_overlap_limit": 4,
+    },
 }
 
 _owners = itertools.count(1)

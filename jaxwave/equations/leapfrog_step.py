@@ -218,12 +218,16 @@ class LeapfrogStep(Equation):
         terms = self._advance(stage, m, fields, remember, self._total)
         return State(tuple(fields.values()), tuple(memory)), terms
 
-    def _exchanged(self, fields: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """Fields with their halos as the neighbours have them, along axes that are cut and that a stage differentiates."""
+    def _exchanged(
+        self, fields: Mapping[str, jax.Array], sent: Mapping[str, jax.Array] | None = None
+    ) -> dict[str, jax.Array]:
+        """Fields with their halos as the neighbours have them, along axes that are cut and that a stage differentiates
+        (see :func:`cuts.exchange`).
+        """
         found = dict(fields)
         for axis, field in layout(self).cut:
             if field in found:
-                found[field] = cuts.exchange(self.grid, found[field], axis)
+                found[field] = cuts.exchange(self.grid, found[field], axis, sent and sent[field])
         return found
 
     def _remembered(self, number: int, fields, held, profiles, one):
@@ -258,10 +262,15 @@ class LeapfrogStep(Equation):
             if names:
                 stored = stage.form.stored(found, evaluate, *given)
                 kept |= {g: stored[g] for g in names}
-            fields |= self._exchanged(stage.form.written(
-                {f: self._updated(stage, m, f, update, fields[f], found)
-                 for f, update in s.scheme.stages[number].items()}
-            ))  # fmt: skip
+            own = {f: fields[f] for f in s.scheme.stages[number]}
+            update = functools.partial(self._all_updated, stage, m, number)
+            new = stage.form.written(update(own, found))
+            if self.grid.cuts:
+                new = self._exchanged(new, stage.form.sent(
+                    new, lambda own, *given, update=update, evaluate=evaluate: update(own, evaluate(*given)),
+                    sum(s.shape[1] for s in stage.amplitudes.values()), own, *given,
+                ))  # fmt: skip
+            fields |= new
         return tuple(kept.get(g) for g in s.terms)
 
     def _terms(self, stage: staggered.Stage, number: int, total, fields, held) -> dict[str, jax.Array]:
@@ -280,6 +289,11 @@ class LeapfrogStep(Equation):
                 # An array of its own if several updates would compute it again.
                 found[g] = stage.alone(found[g]) if keep or (keys and s.scheme.users(g) > 1) else found[g]
         return found
+
+    def _all_updated(self, stage, m, number: int, fields, terms) -> dict[str, jax.Array]:
+        """The fields of a stage after their updates."""
+        updates = layout(self).scheme.stages[number]
+        return {f: self._updated(stage, m, f, update, fields[f], terms) for f, update in updates.items()}
 
     def _updated(self, stage, m, field: str, update, x: jax.Array, terms: Mapping[str, jax.Array]) -> jax.Array:
         """A field after its update, with what perturbations of its coefficients scatter and what sources inject."""
@@ -343,7 +357,12 @@ class LeapfrogStep(Equation):
         for axis, f in term.parts:
             if axis is not None:
                 near, weights = self.derivative(axis, f, at).stencil(cells, dtype)
-                yield axis, f, near, weight[..., None] * weights if isinstance(weight, jax.Array) else times(weight, weights)
+                yield (
+                    axis,
+                    f,
+                    near,
+                    weight[..., None] * weights if isinstance(weight, jax.Array) else times(weight, weights),
+                )
 
     def _zero_faces_at(self, at: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """The faces on which a field with this offset stays zero, and its time derivative does."""

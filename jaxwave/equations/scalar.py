@@ -158,10 +158,10 @@ class Scalar(Equation):
         config[layer.axis + 1] = (cells.start - into.start, into.stop - cells.stop, 0)
         return lax.pad(x, x.dtype.type(0), config)
 
-    def _exchanged(self, u: jax.Array) -> jax.Array:
-        """u with its halos as the neighbours have them, along axes that are cut."""
+    def _exchanged(self, u: jax.Array, sent: jax.Array | None = None) -> jax.Array:
+        """u with its halos as the neighbours have them, along axes that are cut (see :func:`cuts.exchange`)."""
         for axis in range(self.grid.ndim):
-            u = cuts.exchange(self.grid, u, axis)
+            u = cuts.exchange(self.grid, u, axis, sent)
         return u
 
     def _laplacian(self, u: jax.Array) -> jax.Array:
@@ -209,12 +209,22 @@ class Scalar(Equation):
         g = self._term(u, memory)
         g = form.alone(g, one) if keep[0] else g
         stored = form.stored(g, self._term, u, memory) if keep[0] else None
-        u_next = 2 * u - x.u_previous + c * g
-        for (dc,), (of_history,) in scatter:
-            u_next = u_next + dc * of_history
-        for cells in operands.sources.values():
-            u_next = form.add(u_next, cells, amplitudes)
-        return ScalarState(self._exchanged(form.written(u_next)), u, memory), (stored,)
+
+        def updated(g: jax.Array, u: jax.Array, u_previous: jax.Array) -> jax.Array:
+            u_next = 2 * u - u_previous + c * g
+            for (dc,), (of_history,) in scatter:
+                u_next = u_next + dc * of_history
+            for cells in operands.sources.values():
+                u_next = form.add(u_next, cells, amplitudes)
+            return u_next
+
+        def again(u: jax.Array, u_previous: jax.Array, memory: Any) -> jax.Array:
+            return updated(self._term(u, memory), u, u_previous)
+
+        u_next = form.written(updated(g, u, x.u_previous))
+        if self.grid.cuts:
+            u_next = self._exchanged(u_next, form.sent(u_next, again, amplitudes.shape[1], u, x.u_previous, memory))
+        return ScalarState(u_next, u, memory), (stored,)
 
     def _remembered(self, u: jax.Array, memory, profiles, one):
         """psi and zeta after the step."""
