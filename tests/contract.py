@@ -27,6 +27,8 @@ RANGES = {  # units as in the propagators
     "buoyancy": (1 / 2500.0, 1 / 1500.0),
     "epsilon": (0.1, 0.3),
     "delta": (-0.1, 0.1),
+    "theta": (0.2, 0.8),
+    "phi": (0.3, 1.2),
     "inverse_q": (0.02, 0.1),
     "inverse_qp": (0.05, 0.1),
     "inverse_qs": (0.02, 0.05),
@@ -204,7 +206,7 @@ def wavefield_sizes(case):
     if case.name == "scalar":
         return {}
     impedance = 2000.0 * 1500.0
-    sizes = {f"v{k}_0": 1 / impedance for k in "zyx"}
+    sizes = {k: 1 / impedance for k in case.physics.wavefield_offsets(3) if k.startswith("v")}
     sizes |= {k: 0.03 for k in case.physics.wavefield_offsets(3) if k.startswith("relaxation")}  # is added every step
     if isinstance(case.physics, VelocityStress):
         sizes["phi"] = 1 / impedance / SPACING[0]

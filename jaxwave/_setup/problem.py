@@ -170,6 +170,7 @@ def _geometry(
     given, names, shape = call.grid.boundary, call.names, next(iter(arrays.models.values())).shape[-ndim:]
     spacing = validate.spacing(names.spacing, call.grid.spacing, ndim)
     kinds, widths = validate.boundary_kinds(given.kinds, given.pml_width, ndim, physics.default_boundary, names)
+    validate.reflecting(kinds, physics.reflecting, type(physics).__name__, names)
     accuracy = validate.accuracy(names.accuracy, call.grid.accuracy)
     region = _region(call, shape, arrays, widths, kinds)
     validate.room_at_faces(kinds, region.shape, accuracy, names)
