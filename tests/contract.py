@@ -86,7 +86,8 @@ class Case:
     @property
     def settings(self):
         common = dict(accuracy=self.accuracy, pml_freq=25.0, max_vel=self.max_vel)
-        multiaxial = {"mpml_fraction": self.mpml_fraction} if self.mpml_fraction else {}
+        fraction = self.mpml_fraction or (0.0 if self.physics.plain_layers else 0.1)
+        multiaxial = {"mpml_fraction": fraction} if fraction else {}
         return {**common, **multiaxial, "pml_width": self.widths, "boundary": self.faces}
 
     @property

@@ -36,8 +36,14 @@ def faces_of(physics, faces):
 
 
 CASES = [
-    Case(name, ndim, ACCURACIES[ndim], model_per_shot=ndim == 1, ratio=2 if ndim == 1 else 1,
-         faces=faces_of(physics, faces))
+    Case(
+        name,
+        ndim,
+        ACCURACIES[ndim],
+        model_per_shot=ndim == 1,
+        ratio=2 if ndim == 1 else 1,
+        faces=faces_of(physics, faces),
+    )
     for name, physics in EQUATIONS.items()
     for ndim in physics.dimensions
     for faces in FACES[ndim]
@@ -77,7 +83,14 @@ def few(*names):
     return pytest.mark.parametrize("case", marked(lambda c: str(c) not in names), ids=str)
 
 
-DECLARED = "acoustic_vti-2D", "acoustic_tti-2D", "elastic_vti-2D", "viscoacoustic-2D", "viscoelastic-2D", "elastic_orthorhombic-3D"
+DECLARED = (
+    "acoustic_vti-2D",
+    "acoustic_tti-2D",
+    "elastic_vti-2D",
+    "viscoacoustic-2D",
+    "viscoelastic-2D",
+    "elastic_orthorhombic-3D",
+)
 LAYERS_AND_FACES, MULTIAXIAL = "elastic-2D-fr-pm-ri-fr", "elastic-2D-M-PML-fr-pm-pm-pm"
 
 

@@ -111,7 +111,8 @@ def staggered_mean(x: jax.Array, axis: int, start: int, size: int, accuracy: int
     """The average of ``x`` along ``axis`` half a cell away from its points, at ``size`` points from ``start``."""
     w, ahead = STAGGERED[accuracy], int(half)
     terms = [
-        x.dtype.type(c * (k + 1 / 2)) * (cells(x, axis, start + ahead + k, size) + cells(x, axis, start + ahead - 1 - k, size))
+        x.dtype.type(c * (k + 1 / 2))
+        * (cells(x, axis, start + ahead + k, size) + cells(x, axis, start + ahead - 1 - k, size))
         for k, c in enumerate(w)
     ]
     return sum(terms[1:], terms[0])

@@ -175,7 +175,7 @@ def _geometry(
     region = _region(call, shape, arrays, widths, kinds)
     validate.room_at_faces(kinds, region.shape, accuracy, names)
     fraction = validate.fraction(names.mpml_fraction, given.mpml_fraction)
-    validate.multiaxial(names.mpml_fraction, fraction, physics.multiaxial, type(physics).__name__)
+    validate.multiaxial(names.mpml_fraction, fraction, physics, any(widths))
     return PaddedGrid(region.shape, spacing, accuracy, widths, kinds, fraction), kinds, region
 
 

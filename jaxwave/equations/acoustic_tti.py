@@ -81,6 +81,7 @@ class AcousticTTI(AcousticVTI):
     phi: Model = model("finite")
 
     reflecting = ("free", "periodic")
+    plain_layers = False
 
     def scheme(self, ndim: int) -> Scheme:
         names, axes, pressures = components(ndim), range(ndim), ("pressurev_0", "pressureh_0")

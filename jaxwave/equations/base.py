@@ -94,6 +94,7 @@ class Equation:
         default_boundary: What a face without a layer is where nothing is asked for: a kind (see ``PaddedGrid.kinds``).
         reversible: Whether :meth:`time_reversed_step` takes a step back.
         multiaxial: Whether its layers can damp derivatives along other axes (``Boundary.mpml_fraction``).
+        plain_layers: Whether they need not, because waves do not grow in layers that do not.
         reflecting: The kinds of faces without a layer that it can have.
     """
 
@@ -106,6 +107,7 @@ class Equation:
     matter: ClassVar[str | None] = None
     reversible: ClassVar[Any] = False
     multiaxial: ClassVar[bool] = False
+    plain_layers: ClassVar[bool] = True
     reflecting: ClassVar[tuple[str, ...]] = ("free", "rigid", "periodic")
     coefficients_of_terms: ClassVar[Any] = ()
     derived_terms: ClassVar[Mapping[int, tuple[int, ...]]] = MappingProxyType({})
