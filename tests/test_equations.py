@@ -47,7 +47,7 @@ CASES = [
     for name, physics in EQUATIONS.items()
     for ndim in physics.dimensions
     for faces in FACES[ndim]
-] + [  # fmt: skip
+] + [
     Case("elastic", 2, 4, faces=("free", "pml", "pml", "pml"), mpml_fraction=0.3),
     Case("acoustic_tti", 2, 4, faces=("free", "pml", "pml", "pml"), mpml_fraction=0.3),
     Case("elastic", 3, 2, mpml_fraction=0.3),

@@ -1,7 +1,8 @@
 """The acoustic equation in a medium with a tilted axis of transverse isotropy (TTI), with a PML.
 
-That of :mod:`jaxwave.equations.acoustic_vti` with an axis of symmetry n in any direction, which may change from place to
-place. With the tensors N = n n^T along the axis and P = 1 - N across it, b = 1 / rho and Thomsen's epsilon and delta,
+That of :mod:`jaxwave.equations.acoustic_vti` with an axis of symmetry n in any direction, which may change from place
+to place. With the tensors N = n n^T along the axis and P = 1 - N across it, b = 1 / rho and Thomsen's epsilon and
+delta,
 
     p_v,t = -(c33 div a + c13 div w) + q        a_t = -b N grad p_v
     p_h,t = -(c13 div a + c11 div w) + q        w_t = -b P grad p_h
@@ -23,8 +24,8 @@ N at a corner is the mean of the cells around it, b the inverse of the mean of t
 These differences do not see a field that changes its sign from cell to cell along two axes; it stays for ever, and
 fields like it move faster than waves do. Smooth sources send out none. So sources and receivers of all kinds lie at the
 corner half a cell on along all axes: a source acts on the cells around it by the transpose of the average, with weights
-whose transform vanishes at these wave numbers, and what is recorded is the average. A source in a cell can be had by
-interpolation (:class:`jaxwave.Hicks`).
+whose transform vanishes at these wave numbers, and what is recorded is the average. Sources and receivers at other
+points can be had by interpolation, :class:`jaxwave.Hicks` with an ``offset`` of 0.5.
 
 At a free face both pressures are zero. At a rigid one a wave would be reflected as if the tilt were mirrored, so there
 are none.
@@ -40,7 +41,6 @@ References:
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -53,16 +53,17 @@ from jaxwave.equations.scheme import Scheme, Source, Term
 from jaxwave.equations.staggered import components, corner_mean
 
 SHRINK = 4
-"""Units in the last place by which tensors are made smaller, so that none is negative in rounding: energy would grow."""
+"""Units in the last place by which tensors are made smaller, so that none is negative by rounding: waves would grow."""
 
 
 class AcousticTTI(AcousticVTI):
     """The acoustic equation in a TTI medium, whose axis of symmetry is tilted; in 2-D and 3-D.
 
-    With the axes (z, y, x), or (y, x) in 2-D, the axis of symmetry is (cos theta, sin theta sin phi, sin theta cos phi),
-    or (cos theta, sin theta): where ``theta`` is 0 it is axis 0, as in :class:`jaxwave.AcousticVTI`, which has the same
-    waves on another grid. Stable where epsilon >= delta, which is checked. A gradient stores 2 arrays a step for ``v``,
-    ``epsilon`` and ``delta``, and two for each axis for ``rho``, ``theta`` and ``phi``.
+    Along the axes (z, y, x) the axis of symmetry is (cos theta, sin theta sin phi, sin theta cos phi), along (y, x)
+    (cos theta, sin theta). Where ``theta`` is 0 it is axis 0, as in :class:`jaxwave.AcousticVTI`, which has the same
+    waves on another grid. Stable where epsilon >= delta, which is checked. Layers must be multi-axial, with an
+    ``mpml_fraction`` of 0.1: waves grow in others. A gradient stores 2 arrays a step for ``v``, ``epsilon`` and
+    ``delta``, and two for each axis for ``rho``, ``theta`` and ``phi``.
 
     Sources are of kind "p", pressure rates (Pa/s); receivers record the pressure or a component of the velocity. All
     lie half a cell after their cell along all axes.

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from jaxwave._numerics import boundary
-from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave._numerics.along_axis import AlongAxis, table
+from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave._numerics.derivative import Derivative
 from jaxwave.equations import stability, staggered
 from jaxwave.equations.scheme import Scheme

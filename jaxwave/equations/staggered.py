@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxwave._numerics import points, ring
-from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave._numerics.averaged import Averaged
+from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave._numerics.derivative import Derivative
 from jaxwave._numerics.forms import Form
 from jaxwave._numerics.multiaxial import MultiAxial
