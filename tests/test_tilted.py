@@ -79,7 +79,7 @@ def modes(k, epsilon=EPSILON, delta=DELTA):
     n = axis_of(THETA, PHI, len(k))
     along = (k @ n) ** 2
     c = V**2 * np.array([[1, np.sqrt(1 + 2 * delta)], [np.sqrt(1 + 2 * delta), 1 + 2 * epsilon]])
-    squares, pressures = np.linalg.eig(c @ np.diag([along, k @ k - along]))
+    squares, pressures = map(np.real, np.linalg.eig(c @ np.diag([along, k @ k - along])))  # complex in new NumPy
     order = np.argsort(squares)
     return np.sqrt(np.maximum(squares[order], 0)), pressures[:, order]
 
