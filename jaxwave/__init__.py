@@ -61,6 +61,7 @@ from jaxwave._simulation import simulate
 from jaxwave._timeloop.dispatch import compiler_options
 from jaxwave._timeloop.observe import CallbackState
 from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.acoustic_tti import AcousticTTI
 from jaxwave.equations.acoustic_vti import AcousticVTI
 from jaxwave.equations.anisotropic import ElasticOrthorhombic, ElasticVTI
 from jaxwave.equations.base import Equation, Model, model
@@ -79,6 +80,7 @@ __all__ = [
     "Acoustic",
     "AcousticResult",
     "AcousticState",
+    "AcousticTTI",
     "AcousticVTI",
     "BornResult",
     "Boundary",

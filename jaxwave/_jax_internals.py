@@ -232,7 +232,7 @@ def _is_divided(ctx) -> bool:
     return any(n > 1 for name, n in where.mesh.shape.items() if name not in manual)
 
 
-# Within a primitive values do not say what they vary over, so the collectives of its loops have primitives of their own.
+# Within a primitive values do not say what they vary over, so the collectives of its loops are primitives too.
 
 
 def shift(x: jax.Array, name: str, size: int, by: int) -> jax.Array:

@@ -27,6 +27,8 @@ RANGES = {  # units as in the propagators
     "buoyancy": (1 / 2500.0, 1 / 1500.0),
     "epsilon": (0.1, 0.3),
     "delta": (-0.1, 0.1),
+    "theta": (0.2, 0.8),
+    "phi": (0.3, 1.2),
     "inverse_q": (0.02, 0.1),
     "inverse_qp": (0.05, 0.1),
     "inverse_qs": (0.02, 0.05),
@@ -84,7 +86,8 @@ class Case:
     @property
     def settings(self):
         common = dict(accuracy=self.accuracy, pml_freq=25.0, max_vel=self.max_vel)
-        multiaxial = {"mpml_fraction": self.mpml_fraction} if self.mpml_fraction else {}
+        fraction = self.mpml_fraction or (0.0 if self.physics.plain_layers else 0.1)
+        multiaxial = {"mpml_fraction": fraction} if fraction else {}
         return {**common, **multiaxial, "pml_width": self.widths, "boundary": self.faces}
 
     @property
@@ -204,7 +207,7 @@ def wavefield_sizes(case):
     if case.name == "scalar":
         return {}
     impedance = 2000.0 * 1500.0
-    sizes = {f"v{k}_0": 1 / impedance for k in "zyx"}
+    sizes = {k: 1 / impedance for k in case.physics.wavefield_offsets(3) if k.startswith("v")}
     sizes |= {k: 0.03 for k in case.physics.wavefield_offsets(3) if k.startswith("relaxation")}  # is added every step
     if isinstance(case.physics, VelocityStress):
         sizes["phi"] = 1 / impedance / SPACING[0]

@@ -28,13 +28,28 @@ FACES = {
     3: [None, ("rigid", "free", "periodic", "periodic", "pml", "free")],
 }
 """None: the layers of ``Case.widths``, and plain faces."""
+
+
+def faces_of(physics, faces):
+    """The same for an equation that cannot have all of these: free in their place."""
+    return faces and tuple(kind if kind in ("pml", *physics.reflecting) else "free" for kind in faces)
+
+
 CASES = [
-    Case(name, ndim, ACCURACIES[ndim], model_per_shot=ndim == 1, ratio=2 if ndim == 1 else 1, faces=faces)
+    Case(
+        name,
+        ndim,
+        ACCURACIES[ndim],
+        model_per_shot=ndim == 1,
+        ratio=2 if ndim == 1 else 1,
+        faces=faces_of(physics, faces),
+    )
     for name, physics in EQUATIONS.items()
     for ndim in physics.dimensions
     for faces in FACES[ndim]
 ] + [
     Case("elastic", 2, 4, faces=("free", "pml", "pml", "pml"), mpml_fraction=0.3),
+    Case("acoustic_tti", 2, 4, faces=("free", "pml", "pml", "pml"), mpml_fraction=0.3),
     Case("elastic", 3, 2, mpml_fraction=0.3),
 ]
 
@@ -68,7 +83,14 @@ def few(*names):
     return pytest.mark.parametrize("case", marked(lambda c: str(c) not in names), ids=str)
 
 
-DECLARED = "acoustic_vti-2D", "elastic_vti-2D", "viscoacoustic-2D", "viscoelastic-2D", "elastic_orthorhombic-3D"
+DECLARED = (
+    "acoustic_vti-2D",
+    "acoustic_tti-2D",
+    "elastic_vti-2D",
+    "viscoacoustic-2D",
+    "viscoelastic-2D",
+    "elastic_orthorhombic-3D",
+)
 LAYERS_AND_FACES, MULTIAXIAL = "elastic-2D-fr-pm-ri-fr", "elastic-2D-M-PML-fr-pm-pm-pm"
 
 

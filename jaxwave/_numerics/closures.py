@@ -150,6 +150,40 @@ def first(accuracy: int, closures: tuple[Closure, Closure], half: bool, n: int) 
 
 
 @functools.lru_cache
+def mean(accuracy: int, closures: tuple[Closure, Closure], half: bool, n: int) -> tuple[Patch, ...]:
+    """Patches of the average along an axis of n cells: to points with ``half``, else to cells.
+
+    The two are transposes of each other in the product with the weights w of the differences. So at a face that is
+    "odd" both fields, that in the cells and that between them, are antisymmetric about it, and at one that is "even"
+    symmetric.
+    """
+    small = min(n, 2 * accuracy)
+    with_faces, w = _mean_to_cells(accuracy, closures, small)
+    plain, _ = _mean_to_cells(accuracy, (None, None), small)
+    found = with_faces.T / w[:, None] - plain.T if half else with_faces - plain
+    return _patches(found, n - small)
+
+
+def _mean_to_cells(accuracy: int, closures: tuple[Closure, Closure], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The average [cell, point] and w [point] of an axis of n cells."""
+    band, r = stencils.mean_weights(accuracy, half=True), accuracy // 2  # point i lies before cell i here
+    cells, points, w = np.arange(n), np.arange(n + 1), np.ones(n + 1)
+    if "periodic" in closures:
+        matrix = np.zeros((n, n + 1))
+        for offset, a in band.items():
+            np.add.at(matrix, (cells, (cells + offset - 1) % n + 1), a)
+        return matrix, w
+    if not set(closures) <= {None, "odd", "even"}:
+        raise ValueError(f"there are no averages next to faces with the closures {closures}")
+    wide, sides = np.arange(-r, n + 1 + r), []
+    for closure in closures:
+        fold = _folded_points(wide, points, {None: 0, "odd": -1, "even": 1}[closure])
+        sides.append(_banded(cells, wide, band) @ fold)
+    w[[0, -1]] = [1 if closure is None else 1 / 2 for closure in closures]
+    return np.concatenate([sides[0][: n // 2], sides[1][::-1, ::-1][n // 2 :]]), w
+
+
+@functools.lru_cache
 def weights(accuracy: int, closures: tuple[Closure, Closure], n: int) -> np.ndarray:
     """w of the points 0 to n."""
     small = min(n, 2 * accuracy)

@@ -17,7 +17,7 @@ where z is minus a times the cotangent of psi, and e what the transpose is appli
 from __future__ import annotations
 
 import dataclasses
-import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,29 +25,16 @@ import numpy as np
 from jax import lax
 
 from jaxwave._numerics import boundary, closures, points, ring, stencils
+from jaxwave._numerics.along_axis import AlongAxis
 from jaxwave._numerics.boundary import Layer, Memory, PaddedGrid, Range
-from jaxwave._numerics.closures import Closure, Patch
+from jaxwave._numerics.closures import Patch
 
 
 @dataclasses.dataclass(frozen=True)
-class Derivative:
+class Derivative(AlongAxis):
     """Derivative along ``axis``, to points between cells (``half``) or to cells; ``closures`` at its two faces."""
 
-    grid: PaddedGrid
-    axis: int
-    half: bool
-    closures: tuple[Closure, Closure] = (None, None)
-
-    @property
-    def cells(self) -> Range:
-        """Where it is evaluated."""
-        r, n = self.grid.halo, self.grid.interior[self.axis]
-        return Range(r - 1 if self.half else r, r + n)
-
-    @property
-    def back(self) -> Derivative:
-        """The derivative that leads back: minus the transpose, but for the closures and their weights."""
-        return dataclasses.replace(self, half=not self.half)
+    sign = -1
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -73,96 +60,28 @@ class Derivative:
 
     @property
     def patches(self) -> tuple[Patch, ...]:
-        """What the closures add, on the padded grid."""
         grid, n, h = self.grid, self.grid.interior[self.axis], int(self.half)
         found = closures.first(grid.accuracy, self.closures, self.half, n)
         size = grid.spacing[self.axis]
         return tuple(p.scaled(1 / size).moved(grid.halo - h, grid.halo - 1 + h) for p in found)
 
-    @property
-    def weights(self) -> np.ndarray:
-        """w of the points between cells, along the padded axis: 1 but next to a face."""
-        n, total = self.grid.interior[self.axis], self.grid.padded[self.axis]
-        line, first = np.ones(total), self.grid.halo - 1
-        line[first : first + n + 1] = closures.weights(self.grid.accuracy, self.closures, n)
-        return line
-
-    def weights_at(self, cells, dtype) -> jax.Array:
-        """w at points of the padded grid: [shot, point]."""
-        return jnp.asarray(self.weights, dtype)[cells[self.axis]]
-
-    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The derivative along its axis of the padded grid as a sparse matrix: rows, columns and weights [entry].
-
-        Entries at one place add up. Layers are left out: the derivative is that of an array, not of a stretched axis.
-        """
-        rows, held = np.arange(self.cells.start, self.cells.stop), self.back.cells
-        if self.grid.cut(self.axis):
-            held = Range(0, self.grid.padded[self.axis])  # halos have values, and beyond an outer face zeros
-        found = []
-        for offset, weight in self._by_offset.items():
-            inside = (rows + offset >= held.start) & (rows + offset < held.stop)
-            found.append((rows[inside], rows[inside] + offset, np.full(inside.sum(), weight)))
-        for patch in self.patches:
-            row, column = np.indices(patch.matrix.shape)
-            found.append((patch.rows.start + row.ravel(), patch.columns.start + column.ravel(), patch.matrix.ravel()))
-        return tuple(map(np.concatenate, zip(*found, strict=True)))
-
-    def plain(self, x: jax.Array) -> jax.Array:
+    def plain(self, x: jax.Array, one: Any = None) -> jax.Array:
         """The derivative of x without its layers, on the padded grid."""
         return self._everywhere(x)
 
-    def _everywhere(self, x: jax.Array, transposed: bool = False) -> jax.Array:
-        """The derivative of x without its layers, or minus its transpose, on the padded grid."""
-        d = self.back if transposed else self
-        patches = self.patches
-        if not patches:
-            return d.pad(d.difference(x, d.cells), d.cells)
-        patches = tuple(p.transposed.scaled(-1) for p in patches) if transposed else patches
-        weights, far = closures.with_patches(d._by_offset, patches, d.cells)
-        total = d.pad(stencils.weighted(x, self.axis + 1, d.cells.start, d.cells.size, weights), d.cells)
-        for patch in far:
-            if self.axis < self.grid.ndim - 1:  # no branch: see the scalar equation
-                total = total + patch.spread(self.grid.padded[self.axis]).of(x, self.axis + 1)
-            else:
-                total = total + self.pad(patch.of(x, self.axis + 1), patch.rows)
-        return total
-
     @property
     def _by_offset(self) -> dict[int, float]:
-        """The stencil's weights by offset, on the padded grid."""
         weights = stencils.staggered_weights(stencils.STAGGERED[self.grid.accuracy], self.half)
         return {offset: w / self.grid.spacing[self.axis] for offset, w in weights.items()}
+
+    def _interior(self, x: jax.Array) -> jax.Array:
+        return self.difference(x, self.cells)
 
     def difference(self, x: jax.Array, cells: Range, origin: int = 0) -> jax.Array:
         """D x at ``cells``, of an array that begins at cell ``origin``."""
         grid, axis = self.grid, self.axis
         start, size = cells.start - origin, cells.size
         return stencils.staggered_difference(x, axis + 1, start, size, grid.accuracy, grid.spacing[axis], self.half)
-
-    def stencil(self, cells: points.Cells, dtype) -> tuple[points.Cells, jax.Array]:
-        """The derivative at single points, as weighted values of the array that it is taken of.
-
-        Args:
-            cells: Where it is evaluated: padded cell numbers [shot, point] per axis.
-            dtype: Of the weights.
-
-        Returns:
-            The cells [shot, point * entry] of these values, the entries of a point one after the other, and their
-            weights [shot, point, entry].
-        """
-        columns, weights = table(self)
-        row = cells[self.axis]
-        near = [jnp.repeat(c, columns.shape[1], axis=1) for c in cells]
-        near[self.axis] = jnp.asarray(columns, row.dtype)[row].reshape(row.shape[0], -1)
-        return tuple(near), jnp.asarray(weights, dtype)[row]
-
-    def pad(self, x: jax.Array, cells: Range, into: Range | None = None) -> jax.Array:
-        """An array over ``cells`` of the axis, padded with zeros; by default to the whole axis."""
-        into = into or Range(0, self.grid.padded[self.axis])
-        config = [(0, 0, 0)] * x.ndim
-        config[self.axis + 1] = (cells.start - into.start, into.stop - cells.stop, 0)
-        return lax.pad(x, x.dtype.type(0), config)
 
     @property
     def rows(self) -> bool:
@@ -196,7 +115,7 @@ class Derivative:
             after.append(self.grid.form.alone(psi, one))
         return self._in_row(memory, after)
 
-    def value(self, x: jax.Array, memory) -> jax.Array:
+    def value(self, x: jax.Array, memory, one: Any = None) -> jax.Array:
         """The derivative of x on the padded grid, given the memory after the step."""
         d = self._everywhere(x)
         if self.rows:
@@ -282,22 +201,6 @@ def transposed(derivatives, fields, memories, one) -> jax.Array:
         if e.ndim == 4 and k < len(fields) - 1:
             total, one = d.grid.form.materialize(total, one)
     return total
-
-
-@functools.lru_cache(maxsize=64)
-def table(derivative: Derivative) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and weights of a derivative's rows [padded cell, entry]: equally many each, with zeros at their end."""
-    n = derivative.grid.padded[derivative.axis]
-    rows, columns, weights = derivative.entries()
-    places, which = np.unique(rows * n + columns, return_inverse=True)
-    summed = np.bincount(which, weights)
-    places, summed = places[summed != 0], summed[summed != 0]
-    row, start = places // n, np.searchsorted(places // n, np.arange(n + 1))
-    entry = np.arange(len(places)) - start[row]
-    table = np.zeros((n, entry.max() + 1), int), np.zeros((n, entry.max() + 1))
-    for part, values in zip(table, (places % n, summed), strict=True):
-        part[row, entry] = values
-    return table
 
 
 def over(x, y):

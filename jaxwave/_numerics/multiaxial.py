@@ -29,7 +29,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -80,7 +80,7 @@ class MultiAxial:
     def places(self) -> list[ring.Place]:
         return sum((d.places for d in self.across), self.derivative.places)
 
-    def plain(self, x: jax.Array) -> jax.Array:
+    def plain(self, x: jax.Array, one: Any = None) -> jax.Array:
         return self.derivative.plain(x)
 
     def weights_at(self, cells, dtype) -> jax.Array:
@@ -134,7 +134,7 @@ class MultiAxial:
         own = self.derivative.remember(x, own, profiles.along, one)
         return (*own, *self._damp(self.derivative.value(x, own), others, profiles, one))
 
-    def value(self, x: jax.Array, memory) -> jax.Array:
+    def value(self, x: jax.Array, memory, one: Any = None) -> jax.Array:
         """As :meth:`Derivative.value`."""
         own, others = self._split(memory)
         return self._damped(self.derivative.value(x, own), others)

@@ -94,6 +94,30 @@ def staggered_weights(c: Sequence[float], half: bool) -> dict[int, float]:
     return before | {ahead + k: w for k, w in enumerate(c)}
 
 
+def mean_weights(accuracy: int, half: bool) -> dict[int, float]:
+    """Weights by offset of the average half a cell away from an array's points, which is of the order of the
+    difference; points are numbered as by :func:`staggered_difference`.
+
+    The polynomial through the points that the difference is the derivative of, k + 1/2 of them apart: a[k] = c[k] (k +
+    1/2).
+    """
+    a = [c * (k + 1 / 2) for k, c in enumerate(STAGGERED[accuracy])]
+    ahead = int(half)
+    before = {ahead - 1 - k: w for k, w in reversed(list(enumerate(a)))}
+    return before | {ahead + k: w for k, w in enumerate(a)}
+
+
+def staggered_mean(x: jax.Array, axis: int, start: int, size: int, accuracy: int, half: bool) -> jax.Array:
+    """The average of ``x`` along ``axis`` half a cell away from its points, at ``size`` points from ``start``."""
+    w, ahead = STAGGERED[accuracy], int(half)
+    terms = [
+        x.dtype.type(c * (k + 1 / 2))
+        * (cells(x, axis, start + ahead + k, size) + cells(x, axis, start + ahead - 1 - k, size))
+        for k, c in enumerate(w)
+    ]
+    return sum(terms[1:], terms[0])
+
+
 def second_weights(accuracy: int) -> dict[int, float]:
     """Weights of the second difference by offset."""
     w = SECOND[accuracy]

@@ -1,7 +1,7 @@
 """One model over several devices: each propagates a part of the grid and exchanges what lies next to a cut.
 
 The whole problem is set up as for one device, and JAX divides that as it does any program. The time loop runs within
-``shard_map``: :func:`propagate_parts` cuts its operands into parts, with the halos that a part has of its neighbours, and
+``shard_map``: :func:`propagate_parts` cuts its operands into parts, each with a halo for what its neighbours have, and
 puts what comes out together again.
 """
 
@@ -217,8 +217,9 @@ def check(decomposition: Decomposition, setup: Setup, plan: Plan) -> None:
         )
     if not equation.divisible:
         raise NotImplementedError(
-            f"{type(equation).__name__} cannot be divided: its step does not exchange what it differentiates. Write it "
-            "as a jaxwave.LeapfrogEquation, or divide the shots"
+            f"{type(equation).__name__} cannot be divided: its step does not exchange what it differentiates, which that "
+            "of a scalar equation and of a jaxwave.LeapfrogEquation without averages does. Divide the shots instead: "
+            "jaxwave.devices.spread"
         )
     if plan.observer:
         raise NotImplementedError("`callbacks` see whole wavefields; leave them out with `decomposition`")

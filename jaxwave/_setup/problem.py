@@ -174,11 +174,12 @@ def _geometry(
     given, names, shape = call.grid.boundary, call.names, next(iter(arrays.models.values())).shape[-ndim:]
     spacing = validate.spacing(names.spacing, call.grid.spacing, ndim)
     kinds, widths = validate.boundary_kinds(given.kinds, given.pml_width, ndim, physics.default_boundary, names)
+    validate.reflecting(kinds, physics.reflecting, type(physics).__name__, names)
     accuracy = validate.accuracy(names.accuracy, call.grid.accuracy)
     region = _region(call, shape, arrays, widths, kinds)
     validate.room_at_faces(kinds, region.shape, accuracy, names)
     fraction = validate.fraction(names.mpml_fraction, given.mpml_fraction)
-    validate.multiaxial(names.mpml_fraction, fraction, physics.multiaxial, type(physics).__name__)
+    validate.multiaxial(names.mpml_fraction, fraction, physics, any(widths))
     return PaddedGrid(region.shape, spacing, accuracy, widths, kinds, fraction), kinds, region
 
 

@@ -83,12 +83,7 @@ class AcousticVTI(LeapfrogEquation):
         )
 
     def moduli(self, models, dt):
-        v, epsilon, delta, rho = (models[name] for name in self.models)
-        filled = rho > 0
-        rho, delta = jnp.where(filled, rho, 0), jnp.where(filled, delta, 0)  # no derivative in vacuum
-        c33 = dt * rho * v**2
-        stiffness = {"c33": c33, "c11": c33 * (1 + 2 * epsilon), "c13": c33 * jnp.sqrt(1 + 2 * delta)}
-        return {**stiffness, **buoyancies(self.grid, rho, dt)}
+        return {**stiffnesses(models, dt), **buoyancies(self.grid, density(models), dt)}
 
     # ---- what a medium must be ----
 
@@ -118,3 +113,15 @@ class AcousticVTI(LeapfrogEquation):
     def fastest(values) -> float:
         fastest = values["v"] * np.sqrt(1 + 2 * np.maximum(values["epsilon"], 0))
         return float(np.where(values["rho"] > 0, fastest, 0).max())
+
+
+def density(models):
+    """rho, without a derivative in vacuum."""
+    return jnp.where(models["rho"] > 0, models["rho"], 0)
+
+
+def stiffnesses(models, dt):
+    """The stiffnesses by name, times dt; without derivatives in vacuum."""
+    delta = jnp.where(models["rho"] > 0, models["delta"], 0)
+    c33 = dt * density(models) * models["v"] ** 2
+    return {"c33": c33, "c11": c33 * (1 + 2 * models["epsilon"]), "c13": c33 * jnp.sqrt(1 + 2 * delta)}

@@ -93,9 +93,11 @@ class Equation:
         matter: The model that is 0 in vacuum, where nothing moves; None if there is no vacuum.
         default_boundary: What a face without a layer is where nothing is asked for: a kind (see ``PaddedGrid.kinds``).
         reversible: Whether :meth:`time_reversed_step` takes a step back.
-        divisible: Whether one model can be cut into parts, on several devices: its steps exchange what they differentiate
-            (``_numerics/cuts.py``).
+        divisible: Whether one model can be cut into parts, on several devices: its steps exchange what they
+            differentiate (``_numerics/cuts.py``).
         multiaxial: Whether its layers can damp derivatives along other axes (``Boundary.mpml_fraction``).
+        plain_layers: Whether they need not, because waves do not grow in layers that do not.
+        reflecting: The kinds of faces without a layer that it can have.
     """
 
     grid: PaddedGrid = dataclasses.field(default=cast(PaddedGrid, None), kw_only=True, repr=False)
@@ -106,8 +108,10 @@ class Equation:
     default_boundary: ClassVar[str | None] = None
     matter: ClassVar[str | None] = None
     reversible: ClassVar[Any] = False
-    divisible: ClassVar[bool] = False
+    divisible: ClassVar[Any] = False
     multiaxial: ClassVar[bool] = False
+    plain_layers: ClassVar[bool] = True
+    reflecting: ClassVar[tuple[str, ...]] = ("free", "rigid", "periodic")
     coefficients_of_terms: ClassVar[Any] = ()
     derived_terms: ClassVar[Mapping[int, tuple[int, ...]]] = MappingProxyType({})
 

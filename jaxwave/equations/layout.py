@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 
-from jaxwave._numerics.derivative import Derivative
-from jaxwave._numerics.multiaxial import MultiAxial
 from jaxwave.equations import staggered
 from jaxwave.equations.scheme import Scheme
-from jaxwave.equations.staggered import Sum
+from jaxwave.equations.staggered import Operator, Sum
 
 if TYPE_CHECKING:
     from jaxwave.equations.leapfrog import LeapfrogEquation
@@ -42,12 +40,12 @@ class Layout:
     coefficients: Mapping[str, int]
     terms: Mapping[str, int]
     stages: tuple[tuple[Key, ...], ...]
-    derivatives: Mapping[Key, Derivative | MultiAxial]
+    derivatives: Mapping[Key, Operator]
 
     @functools.cached_property
     def cut(self) -> list[tuple[int, str]]:
         """Which fields are differentiated along axes that are cut, and along which: there they need halos."""
-        read = [(d.axis, key.field) for key, d in self.derivatives.items()]
+        read = [(key.axis, key.field) for key in self.derivatives]
         read += [(axis, f) for term in self.scheme.receivers.values() for axis, f in term.parts if axis is not None]
         grid = next(iter(self.derivatives.values())).grid
         return [(axis, field) for axis, field in dict.fromkeys(read) if grid.cut(axis)]
@@ -55,7 +53,7 @@ class Layout:
     def of_term(self, term: str) -> list[Key]:
         return [Key(term, axis, field) for axis, field in self.scheme.derivatives(term)]
 
-    def operators(self, keys: Iterable[Key]) -> tuple[Derivative | MultiAxial, ...]:
+    def operators(self, keys: Iterable[Key]) -> tuple[Operator, ...]:
         return tuple(self.derivatives[key] for key in keys)
 
     def sum_of(self, term: str) -> Sum:

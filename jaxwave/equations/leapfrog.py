@@ -128,13 +128,16 @@ class LeapfrogEquation(LeapfrogStep):
 
     def _injected(self, m, operands, fields, number: int) -> dict[tuple[str, str], jax.Array]:
         """The cotangents of what sources add to the fields of a stage: [shot, source] by kind and field."""
-        s = layout(self)
-        return {
-            (kind, f): self._at(points.divide, m, f, points.get(fields[f], cells), cells)
-            for kind, cells in operands.sources.items()
-            for f in s.scheme.sources[kind].fields
-            if f in s.scheme.stages[number]
-        }
+        s, found = layout(self), {}
+        around = self._around(m, operands.sources)
+        for kind, cells in operands.sources.items():
+            for f in s.scheme.sources[kind].fields:
+                if f in s.scheme.stages[number]:
+                    near, weights = around.get(kind, (cells, None))
+                    values = self._at(points.divide, m, f, points.get(fields[f], near), near)
+                    values = values if weights is None else (weights * values.reshape(weights.shape)).sum(2)
+                    found[kind, f] = values
+        return found
 
     def _at(self, by, m, field: str, values: jax.Array, cells) -> jax.Array:
         """``by(values, c)`` with the coefficient at these cells that a field's cotangent is scaled by, if it is."""
@@ -196,12 +199,11 @@ class LeapfrogEquation(LeapfrogStep):
 
         for kind, values in points.split(data, operands.receivers).items():
             cells, term = operands.receivers[kind], layout(self).scheme.receivers[kind]
-            for axis, f in term.parts:
-                if axis is None:
-                    add(f, cells, times(term.weight, values))
+            for f in self._recorded(term):
+                add(f, cells, times(term.weight, values))
             for axis, f, near, weights in self._sampled(term, cells, values.dtype):
                 spread = (weights * values[:, :, None]).reshape(near[0].shape)
-                if self.grid.cut(axis):
+                if axis is not None and self.grid.cut(axis):
                     # Into cells of the neighbours too, which have the coefficients there.
                     x = points.add(jnp.zeros_like(fields[f]), near, spread)
                     fields[f] = self._moved(m, f, fields[f], 1.0, cuts.fold(self.grid, x, axis))

@@ -13,21 +13,21 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxwave._numerics import closures, cuts, multiaxial, points
+from jaxwave._numerics import averaged, closures, cuts, multiaxial, points
+from jaxwave._numerics.averaged import Mean
 from jaxwave._numerics.boundary import Memory
 from jaxwave._numerics.derivative import Derivative
-from jaxwave._numerics.multiaxial import MultiAxial
 from jaxwave.equations import scheme_bound, staggered
 from jaxwave.equations.base import Equation, State
 from jaxwave.equations.layout import layout, scheme_of, times, total_of
 from jaxwave.equations.scheme import Scheme, Term
+from jaxwave.equations.staggered import Operator
 
 
 class LeapfrogStep(Equation):
     """An equation with a scheme, without its adjoint."""
 
     multiaxial = True
-    divisible = True
     memory_names = ("psi", "phi")  # of the derivatives in each stage
     faces: ClassVar[Mapping[str, str]] = MappingProxyType({"free": "odd", "rigid": "even"})
     """What fields in the cells do at a reflecting face: "odd" if they vanish there, "even" if their derivative does."""
@@ -62,7 +62,8 @@ class LeapfrogStep(Equation):
     def point_offset(self, kind: str, ndim: int) -> tuple[int, ...]:
         scheme = scheme_of(self, ndim)
         if kind in scheme.sources:
-            return tuple(sorted(scheme.fields[scheme.sources[kind].fields[0]]))
+            source = scheme.sources[kind]
+            return tuple(sorted(scheme.fields[source.fields[0]] if source.at is None else source.at))
         return tuple(sorted(scheme.offset(scheme.receivers[kind])))
 
     def zero_faces(self, name: str) -> tuple[tuple[int, int], ...]:
@@ -92,6 +93,8 @@ class LeapfrogStep(Equation):
     def source_scale(self, m, kind, cells, dt):
         s = layout(self)
         source = s.scheme.sources[kind]
+        if source.at is not None:
+            return jnp.full(cells[0].shape, source.weight * dt, m[0].dtype)
         if source.scale is None:
             moved = functools.reduce(jnp.logical_or, (points.at(self._moves(m, f), cells) for f in source.fields))
             scale = jnp.where(moved, source.weight * dt, 0)
@@ -115,10 +118,18 @@ class LeapfrogStep(Equation):
     def profiles(self, dt, max_vel, pml_freq, dtype):
         return multiaxial.profiles(self.grid, dt, max_vel, pml_freq, dtype)
 
-    def derivative(self, axis: int, field: str, at: tuple[int, ...]) -> Derivative | MultiAxial:
+    def derivative(self, axis: int, field: str, at: tuple[int, ...]) -> Operator:
         """The derivative of a field along an axis, with values at this offset."""
         d = Derivative(self.grid, axis, bool(at[axis]), self.closures_of(axis, field))
-        return multiaxial.damped(d, at)
+        return averaged.averaged(multiaxial.damped(d, at), self.means(axis, field, at))
+
+    def means(self, axis: int | None, field: str, at: tuple[int, ...]) -> tuple[Mean, ...]:
+        """The averages of a field that its derivative along an axis (of None: the field) is taken of at this offset."""
+        scheme, ends = scheme_of(self, self.grid.ndim), [k for k, half in enumerate(at) if half]
+        return tuple(
+            Mean(self.grid, k, k not in scheme.fields[field], self.closures_of(k, field))
+            for k in scheme.averaged((axis, field), ends)
+        )
 
     # ---- state: memory variables by stage and derivative ----
 
@@ -209,13 +220,13 @@ class LeapfrogStep(Equation):
 
     def step(self, m, operands, x, amplitudes, scatter, keep):
         fields, memory, form = self.wavefields(x), list(x.memory), self.grid.form
-        stage = staggered.Stage.of(form, self._one(m), operands, amplitudes, scatter, keep)
+        stage = self._spread(m, staggered.Stage.of(form, self._one(m), operands, amplitudes, scatter, keep))
 
         def remember(number: int, fields):
             memory[number] = self._remembered(number, fields, memory[number], operands.profiles, stage.one)
             return memory[number]
 
-        terms = self._advance(stage, m, fields, remember, self._total)
+        terms = self._advance(stage, m, fields, remember, functools.partial(self._total, stage.one))
         return State(tuple(fields.values()), tuple(memory)), terms
 
     def _exchanged(
@@ -237,12 +248,12 @@ class LeapfrogStep(Equation):
         found = zip(keys, s.operators(keys), form.groups(held), strict=True)
         return form.hold([d.remember(fields[k.field], slabs, profiles, one) for k, d, slabs in found])
 
-    def _total(self, number: int, g: str, fields, held) -> jax.Array:
+    def _total(self, one, number: int, g: str, fields, held) -> jax.Array:
         """The sum of the derivatives in a term of a stage, given its memory variables after the step."""
         s = layout(self)
         keys = s.stages[number]
         found = zip(keys, s.operators(keys), self.grid.form.groups(held), strict=True)
-        return total_of(d.value(fields[k.field], slabs) for k, d, slabs in found if k.term == g)
+        return total_of(d.value(fields[k.field], slabs, one) for k, d, slabs in found if k.term == g)
 
     def _advance(
         self, stage: staggered.Stage, m, fields: dict[str, jax.Array], remember, total
@@ -308,9 +319,36 @@ class LeapfrogStep(Equation):
             x = stage.inject(x, kind) if field in source.fields else x
         return x
 
+    def _spread(self, m, stage: staggered.Stage) -> staggered.Stage:
+        """The stage with what each source adds that lies elsewhere than its fields, to all cells around it."""
+        cells, amplitudes = dict(stage.cells), dict(stage.amplitudes)
+        for kind, (near, weights) in self._around(m, cells).items():
+            cells[kind] = near
+            amplitudes[kind] = (weights * amplitudes[kind][:, :, None]).reshape(near[0].shape)
+        return stage._replace(cells=cells, amplitudes=amplitudes)
+
+    def _around(self, m, cells: Mapping[str, points.Cells]) -> dict[str, tuple[points.Cells, jax.Array]]:
+        """For sources that lie elsewhere than their fields, the cells around them, and how much these get of their
+        amplitude: [shot, source, entry]. Nothing where nothing moves the fields.
+        """
+        s, found = layout(self), {}
+        for kind, at in cells.items():
+            source = s.scheme.sources[kind]
+            if source.at is not None:
+                offset = staggered.unit(self.grid.ndim, *source.at)
+                near, weights = averaged.at_points(reversed(self.means(None, source.fields[0], offset)), at, m[0].dtype)
+                moved = (points.at(self._moves(m, f), near) for f in source.fields)
+                moved = functools.reduce(jnp.logical_or, moved).reshape(-1, *weights.shape[1:])
+                found[kind] = near, jnp.where(moved, weights, 0)
+        return found
+
     @property
     def reversible(self) -> bool:
         return layout(self).scheme.reversible
+
+    @property
+    def divisible(self) -> bool:
+        return not layout(self).scheme.averages
 
     def ring(self, x: State) -> list[jax.Array]:
         s, form, held = layout(self), self.grid.form, {}
@@ -324,6 +362,7 @@ class LeapfrogStep(Equation):
     def time_reversed_step(self, m, operands, levels, amplitudes, scatter, ring, keep):
         s, fields = layout(self), dict(zip(layout(self).scheme.fields, levels, strict=True))
         stage = staggered.Stage.of(self.grid.form, self._one(m), operands, amplitudes, scatter, keep, back=True)
+        stage = self._spread(m, stage)
         sums = {g: s.sum_of(g) for g in s.own}
         rings = dict(zip(sums, staggered.rings(list(sums.values()), ring), strict=True))
 
@@ -339,7 +378,7 @@ class LeapfrogStep(Equation):
         fields, found = self.wavefields(x), []
         for kind, cells in operands.receivers.items():
             term = layout(self).scheme.receivers[kind]
-            plain = [points.get(fields[f], cells) for axis, f in term.parts if axis is None]
+            plain = [points.get(fields[f], cells) for f in self._recorded(term)]
             parts = [times(term.weight, total_of(plain))] if plain else []
             for _, f, near, w in self._sampled(term, cells, x.fields[0].dtype):
                 parts.append((w * points.get(fields[f], near).reshape(w.shape)).sum(2))
@@ -347,7 +386,9 @@ class LeapfrogStep(Equation):
         return points.join(found, x.fields[0])
 
     def _sampled(self, term: Term, cells: points.Cells, dtype):
-        """The derivatives in what is recorded as weighted values: axis, field, cells and weights [shot, point, entry]."""
+        """The derivatives and averages in what is recorded as weighted values: axis of the derivative or None, field,
+        cells and weights [shot, point, entry].
+        """
         n, scheme = self.grid.ndim, layout(self).scheme
         at = staggered.unit(n, *scheme.offset(term))
         weight = term.weight
@@ -355,14 +396,19 @@ class LeapfrogStep(Equation):
             on_face = cells[axis] == self.grid.halo - 1 + side * self.grid.interior[axis]
             weight = jnp.where(on_face, 0, jnp.full(cells[0].shape, weight, dtype))
         for axis, f in term.parts:
+            means = self.means(axis, f, at)
             if axis is not None:
                 near, weights = self.derivative(axis, f, at).stencil(cells, dtype)
-                yield (
-                    axis,
-                    f,
-                    near,
-                    weight[..., None] * weights if isinstance(weight, jax.Array) else times(weight, weights),
-                )
+            elif means:
+                near, weights = averaged.at_points(reversed(means), cells, dtype)
+            if axis is not None or means:
+                scaled = weight[..., None] * weights if isinstance(weight, jax.Array) else times(weight, weights)
+                yield axis, f, near, scaled
+
+    def _recorded(self, term: Term) -> list[str]:
+        """The fields in what is recorded that are taken as they are."""
+        at = staggered.unit(self.grid.ndim, *layout(self).scheme.offset(term))
+        return [f for axis, f in term.parts if axis is None and not self.means(None, f, at)]
 
     def _zero_faces_at(self, at: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """The faces on which a field with this offset stays zero, and its time derivative does."""

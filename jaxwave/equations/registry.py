@@ -5,6 +5,7 @@ The first three are those of the functions in :mod:`jaxwave._propagators`, of th
 
 from jaxwave.attenuation import ConstantQ
 from jaxwave.equations.acoustic import Acoustic
+from jaxwave.equations.acoustic_tti import AcousticTTI
 from jaxwave.equations.acoustic_vti import AcousticVTI
 from jaxwave.equations.anisotropic import ElasticOrthorhombic, ElasticVTI
 from jaxwave.equations.base import Equation
@@ -18,6 +19,7 @@ EQUATIONS: dict[str, Equation] = {
     "acoustic": Acoustic(),
     "elastic": Elastic(),
     "acoustic_vti": AcousticVTI(),
+    "acoustic_tti": AcousticTTI(),
     "elastic_vti": ElasticVTI(),
     "elastic_orthorhombic": ElasticOrthorhombic(),
     "viscoacoustic": Viscoacoustic(relaxation=ConstantQ((10.0, 100.0), 2)),

@@ -6,7 +6,8 @@
 All updates of a stage read the fields as they were before it; the stages follow each other. So the acoustic equation
 has two stages: the velocities from the gradient of the pressure, and the pressure from the divergence of the new
 velocities. A derivative leads half a cell on along its axis, or half a cell back: from where its field lies to where
-the fields lie that its term updates.
+the fields lie that its term updates. If these lie elsewhere, the term says where, and its fields are averaged along the
+axes in which the places differ (:mod:`jaxwave._numerics.averaged`).
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ class Term(NamedTuple):
         parts: What is added.
         weight: What the sum is multiplied by.
         of: In place of parts: terms that this is the sum of. It is not kept for a gradient where all of those are.
+        at: The axes along which it lies between the cells, where its derivatives (or the fields that a receiver
+            records) do not lead there: their fields are averaged along the other axes. None: where they lead.
     """
 
     parts: tuple[Part, ...] = ()
     weight: float = 1.0
     of: tuple[str, ...] = ()
+    at: tuple[int, ...] | None = None
 
 
 class Source(NamedTuple):
@@ -43,11 +47,14 @@ class Source(NamedTuple):
         fields: The fields; all lie at the same place.
         scale: The coefficient that multiplies the amplitude; None: the time step, where anything moves the fields.
         weight: A factor of it.
+        at: The axes along which the source lies between the cells, if elsewhere than the fields: they get what is the
+            transpose of their average there. ``scale`` is None then.
     """
 
     fields: tuple[str, ...]
     scale: str | None = None
     weight: float = 1.0
+    at: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +140,18 @@ class Scheme:
 
     def offset(self, term: Term) -> frozenset[int]:
         """The axes along which a term lies between the cells."""
-        axis, field = term.parts[0] if term.parts else self.terms[term.of[0]].parts[0]
-        return frozenset(self.fields[field]) ^ (frozenset() if axis is None else {axis})
+        if term.at is not None:
+            return frozenset(term.at)
+        return _place(self, term.parts[0]) if term.parts else self.offset(self.terms[term.of[0]])
+
+    def averaged(self, part: Part, at: Iterable[int]) -> tuple[int, ...]:
+        """The axes along which the field of a part is averaged, in a term that lies between the cells along ``at``."""
+        return tuple(sorted(_place(self, part) ^ frozenset(at)))
+
+    @property
+    def averages(self) -> bool:
+        """Whether anything is averaged."""
+        return any(x.at is not None for named in (self.terms, self.receivers, self.sources) for x in named.values())
 
     @property
     def reversible(self) -> bool:
@@ -155,9 +172,14 @@ def _check(scheme: Scheme) -> None:
         _known(f"term {name!r}", term.of, scheme.terms)
         if any(scheme.terms[part].of for part in term.of):
             raise ValueError(f"term {name!r} is a sum of sums; name the terms with parts of their own; got {term.of}")
-        places = {frozenset(scheme.fields[f]) ^ (frozenset() if a is None else {a}) for a, f in term.parts}
-        if len(places) > 1:
-            raise ValueError(f"the parts of term {name!r} lie at different places: {term.parts}")
+        places = {_place(scheme, part) for part in term.parts}
+        if len(places) > 1 and term.at is None:
+            raise ValueError(f"the parts of term {name!r} lie at different places: {term.parts}; say where, with `at`")
+        if name in scheme.terms and any(scheme.averaged((None, f), scheme.offset(term)) for f in
+                                        scheme.undifferentiated(name)):  # fmt: skip
+            raise ValueError(f"term {name!r} averages a field that it does not differentiate; receivers alone can")
+        if term.of and term.at is not None:
+            raise ValueError(f"term {name!r} is a sum of others, and lies where they do; leave out `at`")
     updated = [field for stage in scheme.stages for field in stage]
     if len(updated) != len(set(updated)):
         raise ValueError(f"each field must be updated in one stage; got {updated}")
@@ -171,10 +193,18 @@ def _check(scheme: Scheme) -> None:
     for kind, source in scheme.sources.items():
         _known(f"source {kind!r}", source.fields, updated)
         _known(f"source {kind!r}", [] if source.scale is None else [source.scale], scheme.coefficients)
+        if source.at is not None and source.scale is not None:
+            raise ValueError(f"source {kind!r} is spread over cells, `at`={source.at}, and can have no `scale`")
     for field in scheme.scaled:
         of_field = [c for f, c, _ in scheme.updates if f == field]
         if len(of_field) != 1 or not isinstance(of_field[0], str):
             raise ValueError(f"{field!r} cannot be `scaled`: it must be updated with one coefficient; got {of_field}")
+
+
+def _place(scheme: Scheme, part: Part) -> frozenset[int]:
+    """The axes along which a part lies between the cells, where nothing is averaged."""
+    axis, field = part
+    return frozenset(scheme.fields[field]) ^ (frozenset() if axis is None else {axis})
 
 
 def _known(where: str, names: Iterable[str], there: Iterable[str]) -> None:

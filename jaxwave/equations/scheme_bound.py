@@ -18,9 +18,10 @@ import jax
 import numpy as np
 
 from jaxwave._numerics import boundary
+from jaxwave._numerics.along_axis import AlongAxis, table
 from jaxwave._numerics.boundary import PaddedGrid
-from jaxwave._numerics.derivative import Derivative, table
-from jaxwave.equations import stability
+from jaxwave._numerics.derivative import Derivative
+from jaxwave.equations import stability, staggered
 from jaxwave.equations.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _product(equation: LeapfrogEquation, scheme: Scheme, coefficients: Fields, s
             at = scheme.offset(scheme.terms[g])
             for axis, field in scheme.derivatives(g):
                 d = Derivative(equation.grid, axis, axis in at, equation.closures_of(axis, field))
-                parts.append(_absolute(d, x[field]))
+                means = equation.means(axis, field, staggered.unit(equation.grid.ndim, *at))
+                parts.append(functools.reduce(lambda y, along: _absolute(along, y), (*means, d), x[field]))
             terms[g] = np.float32(abs(scheme.terms[g].weight)) * sum(parts[1:], parts[0])
         return terms[g]
 
@@ -125,7 +127,7 @@ def _value(coefficients: Fields, c: str | float) -> np.ndarray | np.float32:
     return coefficients[c] if isinstance(c, str) else np.float32(abs(c))
 
 
-def _absolute(d: Derivative, x: np.ndarray) -> np.ndarray:
+def _absolute(d: AlongAxis, x: np.ndarray) -> np.ndarray:
     """|D| x."""
     columns, weights = table(d)
     shape = [-1 if axis == d.axis else 1 for axis in range(x.ndim)]

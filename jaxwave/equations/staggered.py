@@ -12,9 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxwave._numerics import points, ring
+from jaxwave._numerics.averaged import Averaged
 from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave._numerics.derivative import Derivative
 from jaxwave._numerics.forms import Form
+from jaxwave._numerics.multiaxial import MultiAxial
+
+Operator = Derivative | MultiAxial | Averaged
+"""A derivative in a term."""
 
 
 class Stage(NamedTuple):
@@ -61,7 +66,7 @@ class Stage(NamedTuple):
 class Sum:
     """A sum of derivatives, each of a field of its own. Its ring are the memory variables of all of them."""
 
-    derivatives: tuple[Derivative, ...]
+    derivatives: tuple[Operator, ...]
 
     @property
     def boxes(self) -> list[ring.Box]:
@@ -74,7 +79,7 @@ class Sum:
 
     def given(self, fields, parts, one) -> jax.Array:
         """The sum on the padded grid, given its ring."""
-        plain = [d.plain(x) for d, x in zip(self.derivatives, fields, strict=True)]
+        plain = [d.plain(x, one) for d, x in zip(self.derivatives, fields, strict=True)]
         return ring.add(self.derivatives[0].grid.form.alone(sum(plain[1:], plain[0]), one), parts, self.boxes)
 
 
@@ -122,6 +127,20 @@ def mu_between(mu, i: int, j: int, ends):
 def mean_between(x, i: int, j: int, ends):
     """The arithmetic mean of the four cells around the points half a cell on along i and j."""
     return sum(_corners(x, i, j, ends)) / 4
+
+
+def corner_mean(x, ends):
+    """The arithmetic mean of the cells around every corner, where those beyond faces repeat the outermost ones; beyond
+    periodic faces come those of the other end. One value more than there are cells along each axis.
+    """
+    xp = np if isinstance(x, np.ndarray) else jnp
+    for axis, kinds in enumerate(ends, start=1):
+        beyond = [(int(a == axis),) * 2 for a in range(x.ndim)]
+        x = xp.pad(x, beyond, mode="wrap" if "periodic" in kinds else "edge")
+        n = x.shape[axis] - 1
+        low, high = (x[(slice(None),) * axis + (slice(k, k + n),)] for k in (0, 1))
+        x = (low + high) / 2
+    return x
 
 
 def _corners(x, i: int, j: int, ends) -> list:

@@ -24,7 +24,7 @@ from jaxwave._setup.validate.arrays import (
     source_goes_on,
     state,
 )
-from jaxwave._setup.validate.faces import REFLECTING, boundary_kinds, reaches_faces, room_at_faces
+from jaxwave._setup.validate.faces import REFLECTING, boundary_kinds, reaches_faces, reflecting, room_at_faces
 from jaxwave._setup.validate.grid import accuracy, multiaxial, per_face, region_choice, spacing, steps
 from jaxwave._setup.validate.models import RULES, speed
 from jaxwave._setup.validate.survey import (

@@ -55,6 +55,16 @@ def boundary_kinds(
     return tuple(found), widths
 
 
+def reflecting(kinds: Sequence[str | None], known: Sequence[str], equation: str, names: Names) -> None:
+    """That an equation can have faces of these kinds."""
+    for number, word in enumerate(kinds):
+        if word in REFLECTING and word not in known:
+            raise ValueError(
+                f"{equation} has no {word!r} faces, which the {_side(number % 2)} one of axis {number // 2} is in "
+                f"`{names.boundary}`: take one of {', '.join(map(repr, ('pml', *known)))}"
+            )
+
+
 def _side(side: int) -> str:
     return ("first", "last")[side]
 

@@ -10,6 +10,7 @@ import jax
 from jaxwave._jax_internals import is_traced
 from jaxwave._numerics.stencils import ACCURACIES
 from jaxwave._setup.validate.values import is_many, positive, whole
+from jaxwave.equations.base import Equation
 
 
 def spacing(name: str, given: Any, ndim: int) -> tuple[float, ...]:
@@ -54,12 +55,20 @@ def region_choice(survey_pad: Any, origin: Any, ndim: int, has_fields: bool) -> 
             raise ValueError(f"`origin` must be {ndim} cell numbers, one per axis; got {origin!r}")
 
 
-def multiaxial(name: str, fraction: float, there: bool, equation: str) -> None:
-    """Checks that an equation whose layers have no multi-axial form is not asked for one."""
-    if fraction and not there:
+def multiaxial(name: str, fraction: float, equation: Equation, layers: bool) -> None:
+    """Checks that an equation whose layers have no multi-axial form is not asked for one, and that one is asked for
+    where waves grow in the others.
+    """
+    known = type(equation).__name__
+    if fraction and not equation.multiaxial:
         raise ValueError(
-            f"`{name}`={fraction:g} is for equations on a staggered grid; the layers of {equation} damp along "
+            f"`{name}`={fraction:g} is for equations on a staggered grid; the layers of {known} damp along "
             "their own axis alone. Leave it out"
+        )
+    if layers and not fraction and not equation.plain_layers:
+        raise ValueError(
+            f"`{name}` is 0, and waves of {known} grow for ever in layers that damp along their own axis alone; give "
+            f"`{name}`=0.1"
         )
 
 
