@@ -38,6 +38,22 @@ def array_survey():
     return {name: np.asarray(x) for name, x in SURVEY.items()}
 
 
+@pytest.fixture(scope="module")
+def small():
+    """A prediction in 1-D, its background and survey, and the matrix of its derivative."""
+
+    def predict(v, survey):
+        return jaxwave.scalar(v, H, DT, **survey, max_vel=MAX_VEL, pml_freq=25.0, pml_width=4).receiver_amplitudes
+
+    v = jnp.asarray(layered((16,), 1500.0, 1700.0))
+    survey = dict(
+        source_amplitudes=np.random.default_rng(2).standard_normal((2, 1, 60)),
+        source_locations=np.full((2, 1, 1), 2), receiver_locations=np.array([[[1], [14]]] * 2),
+    )  # fmt: skip
+    matrix = jax.jacobian(lambda v: predict(v, survey))(v).reshape(-1, 16)
+    return predict, v, survey, matrix
+
+
 # ---- migration ----
 
 
@@ -106,28 +122,33 @@ def test_illumination_divides_the_image(image):
     assert_close(found, image / (weights + 0.1 * weights.max()), 1e-12)
 
 
-def test_scattered_records_are_those_without_the_background():
-    observed = PREDICT(V, array_survey()) + RECORDS
-    assert_close(imaging.scattered(PREDICT, V, SURVEY, observed, batch=2), RECORDS, 1e-12)
-
-
-# ---- least squares: a problem small enough for its matrix ----
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A prediction in 1-D, its background and survey, and the matrix of its derivative."""
-
-    def predict(v, survey):
-        return jaxwave.scalar(v, H, DT, **survey, max_vel=MAX_VEL, pml_freq=25.0, pml_width=4).receiver_amplitudes
-
-    v = jnp.asarray(layered((16,), 1500.0, 1700.0))
+def test_an_image_is_a_function_like_others():
+    """Between the cells, under jit, and differentiable with respect to the records, of which it is linear."""
+    rng = np.random.default_rng(0)
+    v, dv = rng.uniform(1500, 1700, 30), rng.standard_normal(30)
     survey = dict(
-        source_amplitudes=np.random.default_rng(2).standard_normal((2, 1, 60)),
-        source_locations=np.full((2, 1, 1), 2), receiver_locations=np.array([[[1], [14]]] * 2),
-    )  # fmt: skip
-    matrix = jax.jacobian(lambda v: predict(v, survey))(v).reshape(-1, 16)
-    return predict, v, survey, matrix
+        source_amplitudes=np.tile(amplitudes(60, DT, delay=0.03)[0], (3, 1, 1)),
+        source_locations=jaxwave.Hicks(rng.uniform(3, 20, (3, 1, 1)), (30,)),
+        receiver_locations=jaxwave.Hicks(rng.uniform(3, 20, (3, 2, 1)), (30,)),
+    )
+    records = jnp.asarray(rng.standard_normal((3, 2, 60)))
+
+    def product(v, records):
+        return jnp.vdot(dv, imaging.migrate(PREDICT, v, survey, records, batch=2))
+
+    found, pulled = jax.jit(jax.value_and_grad(product, 1))(jnp.asarray(v), records)
+    born = jax.jvp(lambda v: PREDICT(v, survey), (v,), (dv,))[1]
+    assert_close(pulled, born, 1e-12)
+    assert abs(found - jnp.vdot(born, records)) < 1e-12 * jnp.linalg.norm(born) * jnp.linalg.norm(records)
+
+
+def test_scattered_records_are_those_without_the_background(small):
+    predict, v, survey, _ = small
+    records = np.random.default_rng(1).standard_normal((2, 2, 60))
+    assert_close(imaging.scattered(predict, v, survey, predict(v, survey) + records, batch=1), records, 1e-12)
+
+
+# ---- least squares ----
 
 
 def test_least_squares_is_that_of_the_dense_matrix(small):
@@ -188,14 +209,12 @@ def test_illumination_is_the_diagonal(small):
 
 def test_source_illumination_is_the_energy_of_the_wavefield():
     grid = jaxwave.Grid(H, boundary=jaxwave.Boundary(pml_width=4, pml_freq=25.0))
-    cells = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1).reshape(1, -1, 2)
-    shots = {"sources": (SURVEY["source_amplitudes"], SOURCES)}
-    out = jaxwave.simulate(jaxwave.Scalar(V), grid, DT, **shots, receivers=np.repeat(cells, 3, axis=0))
-    want = DT * np.sum(np.square(out.record), axis=(0, 2)).reshape(SHAPE)
-    found = imaging.source_illumination(jaxwave.Scalar(V), grid, DT, batch=2, **shots)
-    assert_close(found, want, 1e-12)
-    sampled = imaging.source_illumination(jaxwave.Scalar(V), grid, DT, every=3, **shots)
-    assert_close(sampled, found, 0.05)  # 11 samples a period at the peak frequency, 4 at twice the highest
+    medium, shots = jaxwave.Scalar(V[:, 0]), {"sources": (SURVEY["source_amplitudes"], SOURCES[..., :1])}
+    out = jaxwave.simulate(medium, grid, DT, **shots, receivers=np.tile(np.arange(SHAPE[0])[:, None], (3, 1, 1)))
+    want = DT * np.sum(np.square(out.record), axis=(0, 2))
+    assert_close(imaging.source_illumination(medium, grid, DT, batch=2, **shots), want, 1e-12)
+    sampled = imaging.source_illumination(medium, grid, DT, every=3, **shots)
+    assert_close(sampled, want, 0.05)  # 11 samples a period at the peak frequency, 4 at twice the highest
 
 
 # ---- gathers ----
