@@ -1,8 +1,8 @@
 """Axes of the grid that are cut into parts, one on each device along an axis of a mesh.
 
-A part holds its own cells and, beyond a cut, a halo of ``accuracy / 2`` cells that belong to its neighbours. The
-coefficients are zero in a halo, so an update leaves it wrong. What is differentiated along a cut axis is exchanged after
-each update, so that in a loop all halos are as the neighbours have them; but for corners, which no stencil reads.
+A part holds its own cells and, beyond a cut, a halo of ``accuracy / 2`` cells that belong to its neighbours. In a halo
+the coefficients are zero, so an update leaves it wrong. What is differentiated along a cut axis is exchanged after each
+update, so that in a loop all halos are as the neighbours have them; but for corners, which no stencil reads.
 
 All parts run one program. What only outer faces have, the profiles of the layers, is zero on other parts; and where the
 cells do not divide evenly, the last part ends with cells that are ``beyond`` the outer face, where nothing moves.

@@ -89,8 +89,8 @@ class Form:
         return found
 
     def sent(self, found: Any, evaluate: Callable[..., Any], n_points: int, *operands: Any) -> Any:
-        """What neighbours are sent cells of: ``found``, or ``evaluate(*operands)``, which is equal, where that can be on
-        its way while the rest of ``found`` is computed. Values are added at ``n_points`` in it.
+        """What neighbours are sent cells of: ``found``, or ``evaluate(*operands)``, which is equal, where cells of that
+        can be on their way while ``found`` is computed. Values are added at ``n_points`` in it.
         """
         return found
 

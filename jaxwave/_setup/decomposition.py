@@ -217,9 +217,9 @@ def check(decomposition: Decomposition, setup: Setup, plan: Plan) -> None:
         )
     if not equation.divisible:
         raise NotImplementedError(
-            f"{type(equation).__name__} cannot be divided: its step does not exchange what it differentiates, which that "
-            "of a scalar equation and of a jaxwave.LeapfrogEquation without averages does. Divide the shots instead: "
-            "jaxwave.devices.spread"
+            f"{type(equation).__name__} cannot be divided: its step does not exchange what it differentiates, which "
+            "those of a scalar equation and of a jaxwave.LeapfrogEquation without averages do. Divide the shots "
+            "instead: jaxwave.devices.spread"
         )
     if plan.observer:
         raise NotImplementedError("`callbacks` see whole wavefields; leave them out with `decomposition`")
@@ -243,9 +243,10 @@ def _check_axes(decomposition: Decomposition, grid: PaddedGrid) -> None:
             )
         least = sum(grid.faces[axis]) + grid.accuracy
         if parts > 1 and part.face(axis) < least:
-            most = max(1, grid.interior[axis] // max(least, 1))
+            n = grid.interior[axis]
+            enough = next(k for k in range(parts - 1, 0, -1) if k == 1 or n - (k - 1) * -(-n // k) >= least)
             raise ValueError(
-                f"{grid.interior[axis]} cells along axis {axis}, with its layers, are too few for {parts} parts: each "
-                f"needs {least} (both layers and the stencil's {grid.accuracy}), and the last would have "
-                f"{part.face(axis)}. Use at most {most} parts, thinner layers, or cut another axis too"
+                f"{n} cells along axis {axis}, with its layers, are too few for {parts} parts: each needs {least} "
+                f"(both layers and the stencil's {grid.accuracy}), and the last would have {part.face(axis)}. Use at "
+                f"most {enough} parts, thinner layers, or cut another axis"
             )

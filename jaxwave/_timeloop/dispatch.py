@@ -25,7 +25,7 @@ OPTIONS: dict[str, dict[str, object]] = {
         "xla_disable_hlo_passes": "small-while-loop-hoisting",
     },
     # Without it the compiler lets the steps of a chunk wait for the copy of the one before to pinned memory, on a T4.
-    # Where a model is cut into parts, what all neighbours are sent is on its way at once.
+    # With the limit what all neighbours are sent is on its way at once, where a model is cut into parts.
     "gpu": {
         "xla_gpu_enable_latency_hiding_scheduler": True,
         "xla_gpu_experimental_parallel_collective_overlap_limit": 4,
