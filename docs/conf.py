@@ -9,7 +9,7 @@ copyright = author
 version = release = installed_version("jaxwave")
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_parser"]
-exclude_patterns = ["_build", "performance_table.md", "performance_tuning.md"]
+exclude_patterns = ["_build", "performance_table.md", "performance_tuning.md", "parts_table.md"]
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
