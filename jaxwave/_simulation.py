@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxwave._results import LastSources, Result, State
-from jaxwave._setup import substeps, validate
+from jaxwave._setup import sharded, substeps, validate
 from jaxwave._setup.call import Call, Callbacks, Grid, Receivers, Sources
 from jaxwave._setup.decomposition import Decomposition, profiles_of_parts, propagate_parts
-from jaxwave._setup.embedding import last_samples, run_inputs, unpad_outputs
+from jaxwave._setup.embedding import Arrays, last_samples, run_inputs, unpad_outputs
 from jaxwave._setup.problem import Problem, make_problem
 from jaxwave._timeloop.rules import propagate
 from jaxwave.equations.base import Equation
@@ -103,10 +104,8 @@ def simulate(
 def run(problem: Problem) -> Result:
     """Runs a checked call."""
     setup, info = problem.setup, problem.info
-    with problem.names.in_storage():
-        receivers, weights, data, x = _propagated(problem)
-    records, wavefields, memory, is_finite = unpad_outputs(setup, receivers, weights, data, x)
-    records |= {kind: hicks.receiver(records[kind]) for kind, hicks in problem.between.items()}
+    run_it = sharded.with_automatic_axes(functools.partial(_outputs, problem), problem.arrays)
+    records, wavefields, memory, is_finite = run_it(problem.arrays)
     if validate.surely_false(is_finite):
         raise FloatingPointError(
             f"the wavefield became non-finite within {setup.nt} steps of dt={setup.dt:g} s "
@@ -120,9 +119,18 @@ def run(problem: Problem) -> Result:
     return Result(records, State(wavefields, memory, _last_sources(problem)), is_finite, info)
 
 
-def _propagated(problem: Problem) -> tuple[Any, Any, Any, Any]:
+def _outputs(problem: Problem, arrays: Arrays) -> tuple[Any, Any, Any, Any]:
+    """Records, wavefields and memory variables by name, and whether the wavefields are finite."""
+    with problem.names.in_storage():
+        receivers, weights, data, x = _propagated(problem, arrays)
+    records, *rest = unpad_outputs(problem.setup, receivers, weights, data, x)
+    records |= {kind: hicks.receiver(records[kind]) for kind, hicks in problem.between.items()}
+    return records, *rest
+
+
+def _propagated(problem: Problem, arrays: Arrays) -> tuple[Any, Any, Any, Any]:
     """Cells of the receivers, weights of the records, records and final state on the padded grid."""
-    setup, info, arrays = problem.setup, problem.info, problem.arrays
+    setup, info = problem.setup, problem.info
     if problem.decomposition is None:
         inputs, weights = run_inputs(setup, arrays, info.max_vel, info.pml_freq)
         return inputs.operands.receivers, weights, *propagate(inputs, problem.plan)

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import os, re, sys
+import contextlib, os, re, sys
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 import jax, jax.numpy as jnp, numpy as np, jaxwave
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
@@ -89,11 +89,28 @@ programs = {
 }
 if which == "viscoacoustic":
     del programs["reverse"]
+explicit = jax.make_mesh((4,), ("shots",), axis_types=(jax.sharding.AxisType.Explicit,))
+
+
+def lowered(function, x):
+    if "explicit" not in sys.argv or x is one:
+        return jax.jit(function).lower(*x)
+    with jax.set_mesh(explicit):
+        return jax.jit(function).lower(*x)
+
+
+if "explicit" in sys.argv:  # types say how arrays are divided, as those on a mesh of jax.make_mesh do
+    sharded = tuple(jax.device_put(x, NamedSharding(explicit, s)) for x, s in zip(given, specs))
+    with jax.set_mesh(explicit):
+        records = jax.jit(simulate)(*sharded).records[kind]
+    assert jax.typeof(records).sharding.spec[0] == "shots", jax.typeof(records)
+    close(records, simulate(*one).records[kind])
 for name in sys.argv[2].split(","):
     function, sums = programs[name]
-    found = jax.jit(function)
-    divided, whole = (found.lower(*x).compile() for x in (sharded, one))
-    close(divided(*sharded), whole(*one))
+    divided, whole = (lowered(function, x).compile() for x in (sharded, one))
+    with contextlib.nullcontext() if "explicit" not in sys.argv else jax.set_mesh(explicit):
+        result = divided(*sharded)
+    close(result, whole(*one))
     text = divided.as_text()
     # The sums over the shots at the end, and nothing else, is exchanged. XLA may make one message of all.
     exchanged = re.findall(r"^.* (all-reduce|all-gather|collective-permute|all-to-all)(?:-start)?\\(", text, re.M)
@@ -118,7 +135,7 @@ print("right")
 
 CASES = [
     ("scalar", "gradient", ""),
-    ("acoustic", "gradient", ""),
+    ("acoustic", "gradient", "explicit"),
     pytest.param("scalar", "records,product", "eager", marks=pytest.mark.slow),
     pytest.param("scalar", "int8,recompute,reverse,born,normal", "", marks=pytest.mark.slow),
     pytest.param("acoustic", "records,recompute,reverse,product", "eager", marks=pytest.mark.slow),

@@ -23,6 +23,7 @@ from jaxwave._numerics.boundary import PaddedGrid
 from jaxwave._numerics.cuts import Cut
 from jaxwave._setup.embedding import Arrays, Setup, first_state, pad_inputs
 from jaxwave._setup.pieces import Pieces, of_field, of_memory
+from jaxwave._setup.sharded import automatic
 from jaxwave._timeloop.chunks import Plan, RunInputs
 from jaxwave._timeloop.rules import propagate
 from jaxwave.equations.base import Equation, Operands
@@ -55,6 +56,10 @@ class Decomposition:
     mesh: Mesh | AbstractMesh
     axes: tuple[str | None, ...]
     shots: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mesh, Mesh | AbstractMesh):
+            object.__setattr__(self, "mesh", automatic(self.mesh))
 
     @property
     def cut_axes(self) -> tuple[int, ...]:
