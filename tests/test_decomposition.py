@@ -132,6 +132,35 @@ elif case == "acoustic 3-D":
 elif case == "others":
     check("viscoacoustic", (20, 41), 4, PML, [cut((None, "x"), (2,))])
     check("acoustic_vti", (41, 20), 4, PML, [cut(("z", None), (2,))])
+elif case == "resume":
+    # An inversion on four devices goes on where it was on one, and on two.
+    import optax, tempfile
+    shape = (41, 40)
+    truth = equation_of("acoustic", shape)
+    grid, (sources, receivers) = jaxwave.Grid(5.0, 4, PML), survey(truth, shape, 2, 30)
+    optimizer = optax.adam(5.0)
+
+    def descend(decomposition):
+        def records(equation):
+            return jaxwave.simulate(equation, grid, 4e-4, sources=sources, receivers=receivers, max_vel=2700.0,
+                decomposition=decomposition).records["p"]
+        observed = records(truth)
+        misfit = jax.jit(jax.value_and_grad(lambda equation: jnp.sum((records(equation) - observed) ** 2)))
+        def step(state, iteration):
+            equation, moments = state
+            value, gradient = misfit(equation)
+            update, moments = optimizer.update(gradient, moments)
+            return (optax.apply_updates(equation, update), moments), value
+        return step
+
+    start = jaxwave.Acoustic(np.full(shape, 2000.0), np.full(shape, 1500.0))
+    start = start, optimizer.init(start)
+    path = tempfile.mkdtemp() + "/checkpoint.h5"
+    for n, devices_used in ((2, cut(("z", None), (2,))), (4, None), (6, cut(("z", "x"), (2, 2)))):
+        found = jaxwave.loop.run(descend(devices_used), start, n, checkpoint=path, every=1, progress=False)
+    want = jaxwave.loop.run(descend(None), start, 6, progress=False)
+    close("misfits", [np.array(found.misfits)], [np.array(want.misfits)], 1e-10)
+    close("models", found.state[0], want.state[0], 1e-10)
 elif case == "messages":
     # Two a step, of as many cells as the stencil reads beyond a cut; none of a wavefield, and no sum but at the end.
     decomposition = cut(("z", None))
@@ -168,7 +197,7 @@ def test_equals_one_device(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["scalar", "elastic", "tiers", "acoustic 3-D", "others"])
+@pytest.mark.parametrize("case", ["scalar", "elastic", "tiers", "acoustic 3-D", "others", "resume"])
 def test_equals_one_device_in_all_cases(case):
     run(case)
 
