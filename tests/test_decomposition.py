@@ -178,6 +178,11 @@ elif case == "messages":
     columns = 40 + 8 + 8 + (-(40 + 8 + 8)) % 16
     assert set(sent) == {f"f32[1,4,{columns}]"}, sent
     assert not re.findall(r"all-gather|all-to-all|all-reduce", loop)
+    # Each device takes a share of the memory, and that is what is estimated.
+    one, share = (jaxwave.estimate_memory(jaxwave.Scalar(jax.ShapeDtypeStruct((240, 100), jnp.float32)),
+        jaxwave.Grid(5.0, 4, PML), 1e-3, nt=100, max_vel=1500.0, receivers=[[[9, 9]]], decomposition=d)
+        for d in (None, decomposition))
+    assert 3.5 < one.history / share.history < 4 and one.device / share.device > 3.3, (one, share)
 print("right")
 """
 

@@ -15,7 +15,8 @@ from jaxwave._autotune.planning import StoragePlan, device_bytes
 from jaxwave._propagators import call_of
 from jaxwave._setup import validate
 from jaxwave._setup.call import Call
-from jaxwave._setup.embedding import pad_inputs
+from jaxwave._setup.decomposition import setup_of_part
+from jaxwave._setup.embedding import Arrays, first_state, pad_inputs
 from jaxwave._setup.problem import Problem, known_max_vel, make_problem
 from jaxwave._simulation import run, simulate
 from jaxwave._timeloop.dispatch import compiler_options
@@ -53,6 +54,7 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
     """Says how many bytes the gradient of a propagator with respect to all its models takes, and where.
 
     Nothing is propagated or allocated: the gradient is compiled, and the compiler's plan of the device memory is read.
+    With a ``decomposition`` it says what each device takes.
 
     Args:
         models_spacing_and_dt: As for the propagator: models, ``grid_spacing`` and ``dt``; or, with all other arguments,
@@ -88,7 +90,7 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
     def misfit(models: dict[str, jax.Array]) -> jax.Array:
         problem = make_problem(call.with_models(models))
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), problem.arrays)
-        seen.append((problem, jax.eval_shape(functools.partial(pad_inputs, problem.setup), shapes)[-1]))
+        seen.append((problem, jax.eval_shape(functools.partial(_state, problem), shapes)))
         return jnp.stack([jnp.sum(record**2) for record in run(problem).records.values()]).sum()
 
     gradient = jax.jit(jax.grad(misfit), compiler_options=compiler_options() or None)
@@ -97,11 +99,21 @@ def estimate_memory(*models_spacing_and_dt: Any, propagator: str = "scalar", **a
     return _add_up(*seen[0], device_bytes(compiled))
 
 
+def _state(problem: Problem, arrays: Arrays) -> Any:
+    """A state of the run; of a part, where the model is divided."""
+    if problem.decomposition is None:
+        return pad_inputs(problem.setup, arrays)[-1]
+    local = setup_of_part(problem.decomposition, problem.setup)
+    return first_state(local, None, next(iter(arrays.models.values())).dtype)
+
+
 def _add_up(problem: Problem, x: Any, device: int) -> MemoryEstimate:
     """The estimate for states like ``x`` and a program that takes ``device`` bytes."""
-    setup = problem.setup
+    setup, plan = problem.setup, problem.plan
+    if problem.decomposition is not None:
+        plan = dataclasses.replace(plan, equation=problem.decomposition.part_of(plan.equation))
     n_steps = setup.n_steps
-    plan = problem.plan.settled(n_steps, x)
+    plan = plan.settled(n_steps, x)
     kept = plan.footprint(n_steps, x)
     uncompressed = dataclasses.replace(plan, storage=DeviceStorage()).footprint(n_steps, x).history
     return MemoryEstimate(device, kept.host, kept.transfer, kept.disk, kept.history, uncompressed)

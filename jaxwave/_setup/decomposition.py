@@ -116,7 +116,7 @@ def propagate_parts(decomposition: Decomposition, setup: Setup, plan: Plan, arra
     of_x = _of_state(decomposition, setup, part.grid)
     begins_at_rest = not arrays.fields and arrays.memory is None
     given = None if begins_at_rest else _cut(of_x, setup.equation.unpack(x))
-    local = dataclasses.replace(setup, equation=part, n_shots=setup.n_shots // _size(decomposition.mesh, shots))
+    local = setup_of_part(decomposition, setup)
 
     def run(m, cells, amplitudes, given, layers):
         m = tuple(pieces.build(c) for pieces, c in zip(of_m, m, strict=True))
@@ -148,6 +148,12 @@ def propagate_parts(decomposition: Decomposition, setup: Setup, plan: Plan, arra
     data, taken = divided(found, (operands.sources, operands.receivers), amplitudes, given, layers)
     fields, memory = jax.tree.map(lambda pieces, x: pieces.join(x), of_x, taken, is_leaf=_is_pieces)
     return operands.receivers, weights, data, setup.equation.pack(fields, memory)
+
+
+def setup_of_part(decomposition: Decomposition, setup: Setup) -> Setup:
+    """What is static about the run of one part."""
+    n_shots = setup.n_shots // _size(decomposition.mesh, decomposition.shots)
+    return dataclasses.replace(setup, equation=decomposition.part_of(setup.equation), n_shots=n_shots)
 
 
 def _of_state(decomposition: Decomposition, setup: Setup, part: PaddedGrid) -> Any:
