@@ -20,7 +20,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-FIGURES = {"forward_modelling": 1, "inversion_3d": 1, "attenuation_and_anisotropy": 0}
+FIGURES = {"forward_modelling": 1, "inversion_3d": 1, "attenuation_and_anisotropy": 5}
 """Which figure of a notebook is kept, by number; docs/images has pictures of the others already."""
 WIDTH = 800  # pixels
 
@@ -60,7 +60,7 @@ def processes() -> None:
     image = left.imshow(inverted["v"] / 1000, extent=(0, 0.9, 0.5, 0))
     left.set(title="Inverted model", xlabel="x (km)", ylabel="depth (km)")
     figure.colorbar(image, ax=left, label="speed (km/s)", shrink=0.8)
-    right.semilogy(inverted["misfits"] / inverted["misfits"][0], "o-")
+    right.plot(inverted["misfits"] / inverted["misfits"][0], "o-")
     right.set(title="Misfit of all shots", xlabel="step", ylabel="relative misfit")
     save(figure, "processes")
 
