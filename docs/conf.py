@@ -8,10 +8,13 @@ author = "The jaxwave authors"
 copyright = author
 version = release = installed_version("jaxwave")
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_parser"]
+extensions = [
+    "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_parser", "sphinx_design",
+    "sphinx_copybutton",
+]  # fmt: skip
 exclude_patterns = ["_build", "performance_table.md", "performance_tuning.md", "parts_table.md"]
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 
 default_role = "py:obj"
@@ -21,8 +24,13 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Reference"]
 
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True  # lines of code are copied without prompts, and what they print is not
+
 html_theme = "furo"
 html_title = f"jaxwave {version}"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 
 
 def setup(app):
