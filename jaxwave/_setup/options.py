@@ -19,6 +19,7 @@ from jaxwave._notices import NoEffectWarning, warn
 from jaxwave._results import State
 from jaxwave._setup import validate
 from jaxwave._setup.call import Boundary, Call, Callbacks, Grid, Places
+from jaxwave._setup.decomposition import Decomposition
 from jaxwave._setup.names import PROPAGATORS
 from jaxwave._timeloop.observe import CallbackState
 from jaxwave.equations.base import Equation
@@ -55,6 +56,7 @@ class Options(TypedDict, total=False):
     storage_mode: Annotated[str | Storage | Auto, "device"]
     storage_path: Annotated[str, "."]
     storage_compression: Annotated[bool | str | Codec, False]
+    decomposition: Annotated[Decomposition | None, None]
 
 
 class ScalarOptions(Options, total=False):
@@ -154,6 +156,8 @@ OPTIONS = """
         storage_path: Directory for "disk" and "auto". Default: the working directory.
         storage_compression: False, True or "int8", "int4", "int16", "bf16", "f16", or a codec from
             :mod:`jaxwave.storage`.
+        decomposition: Divides the model among several devices: a :class:`jaxwave.Decomposition`. Default: one device
+            has all of it.
 """.strip("\n")
 """The part of a docstring's ``Args`` that is the same for all."""
 
@@ -230,6 +234,7 @@ def to_call(name: str, options: type, equation: Equation, grid_spacing: Any, dt:
         _storage(a["storage_mode"], a["storage_path"], a["storage_compression"]),
         Callbacks(a["forward_callback"], a["backward_callback"], a["callback_frequency"]),
         PROPAGATORS,
+        a["decomposition"],
     )
 
 
