@@ -15,8 +15,8 @@ lie in the cells, and both velocities at their corners:
     D_i A_j s    the difference along an axis of the average along the other, both of the order of the grid
 
 So each cell has its own stiffness tensor, and no mean of stiffnesses is taken anywhere; b at a corner is the inverse of
-the mean of the densities around it. Differences of the two kinds are minus the transposes of each other, and the tensors
-are symmetric and not negative: energy is conserved whatever the tilt.
+the mean of the densities around it. Differences of the two kinds are minus the transposes of each other, the tensors
+symmetric and not negative: energy is conserved whatever the tilt.
 
 These differences do not see a field that changes its sign from cell to cell along both axes; it stays for ever, and
 fields like it are waves too, with their directions mirrored. Smooth sources send out none. So a source of pressure lies
