@@ -131,7 +131,6 @@ def at_leisure(*values):
 def test_plane_waves_have_the_speeds_of_christoffel(waves, mode):
     # Order 8 in space: what is left is the time step's, of order 2.
     errors = [standing(waves, mode, fine, 8, 4e-4 / fine) for fine in (2, 4)]
-    print(errors)
     assert errors[1] < 1e-3
     assert errors[0] / errors[1] > 3.5
 
@@ -177,6 +176,23 @@ def test_energy_is_conserved_whatever_the_tilt():
     found = energies(smooth_medium((14, 17)), grid, 3e-4, 170)
     assert len(found) > 10
     np.testing.assert_allclose(found, found[0], rtol=1e-12)
+
+
+def test_reciprocity_of_forces():
+    """Of any two directions. Exact without layers; in them the damping changes across the width of an average."""
+    there, back = np.array([[[3, 4]]]), np.array([[[11, 12]]])
+    equation, f = smooth_medium((14, 17)), np.random.default_rng(0).standard_normal((1, 1, 100))
+    grid = jaxwave.Grid((5.0, 6.0), 4, jaxwave.Boundary("periodic", 0, 1.0))
+
+    def responses(source, first, second):
+        out = jaxwave.simulate(
+            equation, grid, 3e-4, sources={source: (f, first)}, receivers={"y": second, "x": second}, max_vel=SPEED
+        )  # fmt: skip
+        return {kind: np.asarray(x) for kind, x in out.records.items()}
+
+    want, got = ({i: responses(i, *places) for i in "yx"} for places in ((there, back), (back, there)))
+    for i, j in ("yy", "xx", "yx", "xy"):
+        reference.assert_close(got[j][i], want[i][j], 1e-12)
 
 
 # ---- limits ----
@@ -240,7 +256,6 @@ def test_the_untilted_medium_has_the_waves_of_the_other_grid(kind):
         got = run(tilted, dict.fromkeys("pyx", 0.5))
         want = run(plain, {"p": 0.0, "y": (0.5, 0.0), "x": (0.0, 0.5)})
         errors.append({key: largest(got[key] - x) / largest(x) for key, x in want.items()})
-    print(errors)
     for key, error in errors[1].items():
         assert error < 1e-2, key
         assert errors[0][key] / error > 7, key  # stiffnesses and densities are averaged otherwise, to order 2
