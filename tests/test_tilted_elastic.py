@@ -356,3 +356,21 @@ def test_rough_tilted_media_do_not_grow(steps):
     later = jaxwave.simulate(equation, grid, dt, nt=steps, state=out.state, receivers=receivers, max_vel=speed)
     for kind, x in later.records.items():
         assert largest(x[..., -steps // 10 :]) < 0.3 * largest(out.records[kind])
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+def test_waves_grow_in_layers_that_are_hardly_multiaxial():
+    """Why plain ones are refused: a homogeneous tilted medium of strong anisotropy."""
+    rng, one = np.random.default_rng(1), np.ones((40, 44), np.float32)
+    stiffness = anisotropy.thomsen_to_stiffness(3000.0, 1500.0, 0.4, -0.1, 0.0, 2000.0)
+    equation = jaxwave.ElasticTTI(*(np.float32(x) * one for x in stiffness), 0.8 * one)
+    f, place = rng.standard_normal((1, 1, 100)).astype(np.float32), rng.integers(0, 39, (1, 20, 2))
+    options, late = dict(receivers={"y": place}, max_vel=4100.0), {}
+    for fraction in (1e-9, 0.1):
+        grid = jaxwave.Grid(5.0, 4, jaxwave.Boundary("pml", 10, 25.0, fraction))
+        out = jaxwave.simulate(equation, grid, 5e-4, sources={"p": (1e6 * f, [[[8, 9]]])}, **options)
+        later = jaxwave.simulate(equation, grid, 5e-4, nt=6000, state=out.state, **options)
+        late[fraction] = largest(later.records["y"][..., -300:]) / largest(out.records["y"])
+    assert late[1e-9] > 100
+    assert late[0.1] < 0.1
