@@ -67,6 +67,7 @@ from jaxwave.equations.acoustic_vti import AcousticVTI
 from jaxwave.equations.anisotropic import ElasticOrthorhombic, ElasticVTI
 from jaxwave.equations.base import Equation, Model, model
 from jaxwave.equations.elastic import Elastic
+from jaxwave.equations.elastic_tti import ElasticTTI
 from jaxwave.equations.leapfrog import LeapfrogEquation
 from jaxwave.equations.scalar import Scalar
 from jaxwave.equations.scheme import Scheme, Source, Term
@@ -95,6 +96,7 @@ __all__ = [
     "ElasticOrthorhombic",
     "ElasticResult",
     "ElasticState",
+    "ElasticTTI",
     "ElasticVTI",
     "Equation",
     "Grid",

@@ -24,7 +24,15 @@ from jaxwave._numerics import points
 from jaxwave._setup import validate
 
 __all__ = [
-    "Stiffness", "Thomsen", "elliptical_around", "eta", "from_eta", "mpml_fraction", "stiffness_to_thomsen",
+    "Stiffness",
+    "Thomsen",
+    "TiltedStiffness",
+    "elliptical_around",
+    "eta",
+    "from_eta",
+    "mpml_fraction",
+    "rotated_stiffness",
+    "stiffness_to_thomsen",
     "thomsen_to_stiffness",
 ]  # fmt: skip
 
@@ -42,6 +50,17 @@ class Stiffness(NamedTuple):
     c55: jax.Array
     c66: jax.Array
     buoyancy: jax.Array
+
+
+class TiltedStiffness(NamedTuple):
+    """The stiffnesses in the plane of axis 0, direction 3, and the last axis, direction 1 (Pa)."""
+
+    c11: jax.Array
+    c13: jax.Array
+    c15: jax.Array
+    c33: jax.Array
+    c35: jax.Array
+    c55: jax.Array
 
 
 class Thomsen(NamedTuple):
@@ -113,6 +132,59 @@ def stiffness_to_thomsen(
     epsilon, gamma = points.divide(c11 - c33, 2 * c33), points.divide(c66 - c55, 2 * c55)
     delta = points.divide((c13 + c55) ** 2 - (c33 - c55) ** 2, 2 * c33 * (c33 - c55))
     return Thomsen(vp, vs, epsilon, delta, gamma, points.divide(1, b))
+
+
+def rotated_stiffness(
+    c11: ArrayLike, c13: ArrayLike, c33: ArrayLike, c55: ArrayLike, theta: ArrayLike
+) -> TiltedStiffness:
+    """The stiffnesses along the axes of the grid of a medium whose axis of symmetry is tilted (Bond's transformation).
+
+    With k = (c11 + c33 - 2 c13 - 4 c55) / 4, s = sin(2 theta) and c = cos(2 theta) they are
+
+        c33' = (c33 + c11) / 2 + c (c33 - c11) / 2 - k s^2      c13' = c13 + k s^2      c35' = s ((c33 - c11) / 4 + k c)
+        c11' = (c33 + c11) / 2 - c (c33 - c11) / 2 - k s^2      c55' = c55 + k s^2      c15' = s ((c33 - c11) / 4 - k c)
+
+    so that the angle changes nothing in an isotropic medium. Differentiable in all arguments.
+
+    Args:
+        c11, c13, c33, c55: Stiffnesses along the axis of symmetry, direction 3, and across it (Pa), of any shape.
+        theta: Angle of the axis of symmetry from axis 0 towards the last axis (radians).
+
+    Returns:
+        A :class:`TiltedStiffness` (Pa).
+
+    Raises:
+        TypeError: If an argument is neither of float32 nor of float64, nor of integers.
+
+    Reference:
+        B. A. Auld, "Acoustic fields and waves in solids", Wiley (1973); Bond's transformation.
+
+    Example:
+        >>> import math, jaxwave
+        >>> c = jaxwave.anisotropy.rotated_stiffness(25e9, 10e9, 18e9, 5e9, math.pi / 6)
+        >>> [round(float(x) / 1e9, 2) for x in c]
+        [22.69, 10.56, -1.84, 19.19, -1.19, 5.56]
+        >>> c = jaxwave.anisotropy.rotated_stiffness(25e9, 10e9, 18e9, 5e9, math.pi / 2)  # the axes are exchanged
+        >>> [round(float(x) / 1e9, 2) + 0 for x in c]
+        [18.0, 10.0, 0.0, 25.0, 0.0, 5.0]
+    """
+    c11, c13, c33, c55, theta = validate.real_arrays(c11=c11, c13=c13, c33=c33, c55=c55, theta=theta)
+    return rotate(c11, c13, c33, c55, theta)
+
+
+def rotate(c11: jax.Array, c13: jax.Array, c33: jax.Array, c55: jax.Array, theta: jax.Array) -> TiltedStiffness:
+    """:func:`rotated_stiffness` of arrays that have been checked."""
+    sine, cosine = jnp.sin(2 * theta), jnp.cos(2 * theta)
+    mean, half, k = (c33 + c11) / 2, (c33 - c11) / 2, (c11 + c33 - 2 * c13 - 4 * c55) / 4
+    bulge = k * sine**2
+    return TiltedStiffness(
+        c11=mean - half * cosine - bulge,
+        c13=c13 + bulge,
+        c15=sine * (half / 2 - k * cosine),
+        c33=mean + half * cosine - bulge,
+        c35=sine * (half / 2 + k * cosine),
+        c55=c55 + bulge,
+    )
 
 
 def eta(epsilon: ArrayLike, delta: ArrayLike) -> jax.Array:

@@ -127,9 +127,9 @@ def propagate(name, **arguments):
         return getattr(jaxwave, name)(**arguments)
     equation, (outcome, state) = EQUATIONS[name], results_of(name)
     out = _propagators.run(make_problem(call_of(name, **arguments)))
-    fields = [out.state.wavefields.get(k) for k in equation.wavefield_offsets(3)]
+    fields = [out.state.wavefields.get(k) for k in equation.wavefield_offsets(equation.dimensions[-1])]
     memory = [out.state.memory[k] for k in equation.memory_names]
-    records = [out.records.get(kind) for kind in equation.receiver_kinds(3)]
+    records = [out.records.get(kind) for kind in equation.receiver_kinds(equation.dimensions[-1])]
     return outcome(*records, state(*fields, *memory, out.state.last_sources))
 
 
@@ -137,18 +137,24 @@ def propagate(name, **arguments):
 def options_of(name):
     """What to_call asks of a propagator's options."""
     equation, anything = EQUATIONS[name], Annotated[object, None]
-    points = [f"source_{what}_{kind}" for what in ("amplitudes", "locations") for kind in equation.source_kinds(3)]
-    points += [f"receiver_locations_{kind}" for kind in equation.receiver_kinds(3)]
+    points = [
+        f"source_{what}_{kind}"
+        for what in ("amplitudes", "locations")
+        for kind in equation.source_kinds(equation.dimensions[-1])
+    ]
+    points += [f"receiver_locations_{kind}" for kind in equation.receiver_kinds(equation.dimensions[-1])]
     given = get_type_hints(Options, include_extras=True) | {"mpml_fraction": Annotated[float, 0.0]}
-    return TypedDict(name, given | dict.fromkeys([*points, *equation.wavefield_offsets(3)], anything))
+    return TypedDict(
+        name, given | dict.fromkeys([*points, *equation.wavefield_offsets(equation.dimensions[-1])], anything)
+    )
 
 
 @functools.cache
 def results_of(name):
     """What it returns, and the state in that."""
     equation = EQUATIONS[name]
-    records = [f"receiver_amplitudes_{kind}" for kind in equation.receiver_kinds(3)]
-    fields = [*equation.wavefield_offsets(3), *equation.memory_names, "last_sources"]
+    records = [f"receiver_amplitudes_{kind}" for kind in equation.receiver_kinds(equation.dimensions[-1])]
+    fields = [*equation.wavefield_offsets(equation.dimensions[-1]), *equation.memory_names, "last_sources"]
     return collections.namedtuple("Outcome", [*records, "state"]), collections.namedtuple("FlatState", fields)
 
 
@@ -207,8 +213,10 @@ def wavefield_sizes(case):
     if case.name == "scalar":
         return {}
     impedance = 2000.0 * 1500.0
-    sizes = {k: 1 / impedance for k in case.physics.wavefield_offsets(3) if k.startswith("v")}
-    sizes |= {k: 0.03 for k in case.physics.wavefield_offsets(3) if k.startswith("relaxation")}  # is added every step
+    sizes = {k: 1 / impedance for k in case.physics.wavefield_offsets(case.physics.dimensions[-1]) if k.startswith("v")}
+    sizes |= {
+        k: 0.03 for k in case.physics.wavefield_offsets(case.physics.dimensions[-1]) if k.startswith("relaxation")
+    }  # is added every step
     if isinstance(case.physics, VelocityStress):
         sizes["phi"] = 1 / impedance / SPACING[0]
     return sizes
@@ -228,7 +236,10 @@ def source_scale(case, kind, models, place):
     """What a source is multiplied by to be the transpose of a receiver of its kind; None if there is no such number.
 
     For a pressure rate, the stress that belongs to a unit of the strain whose product with the stress is recorded.
+    Layers make averages no transposes of each other, as the damping changes across their width.
     """
+    if case.name == "elastic_tti":
+        return None
     if kind != "p" or case.name in ("scalar", "acoustic"):
         return 1.0
     if case.name != "elastic":  # the stresses of that strain differ, or relax

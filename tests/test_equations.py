@@ -31,8 +31,9 @@ FACES = {
 
 
 def faces_of(physics, faces):
-    """The same for an equation that cannot have all of these: free in their place."""
-    return faces and tuple(kind if kind in ("pml", *physics.reflecting) else "free" for kind in faces)
+    """The same for an equation that cannot have all of these: free in their place, or layers."""
+    other = "free" if "free" in physics.reflecting else "pml"
+    return faces and tuple(kind if kind in ("pml", *physics.reflecting) else other for kind in faces)
 
 
 CASES = [
@@ -50,6 +51,7 @@ CASES = [
 ] + [
     Case("elastic", 2, 4, faces=("free", "pml", "pml", "pml"), mpml_fraction=0.3),
     Case("acoustic_tti", 2, 4, faces=("free", "pml", "pml", "pml"), mpml_fraction=0.3),
+    Case("elastic_tti", 2, 4, faces=("periodic", "periodic", "pml", "pml"), mpml_fraction=0.3),
     Case("elastic", 3, 2, mpml_fraction=0.3),
 ]
 
@@ -87,6 +89,7 @@ DECLARED = (
     "acoustic_vti-2D",
     "acoustic_tti-2D",
     "elastic_vti-2D",
+    "elastic_tti-2D",
     "viscoacoustic-2D",
     "viscoelastic-2D",
     "elastic_orthorhombic-3D",

@@ -225,7 +225,7 @@ def to_call(name: str, options: type, equation: Equation, grid_spacing: Any, dt:
         sources,
         receivers,
         a["nt"],
-        {field: a[field] for field in equation.wavefield_offsets(3) if a[field] is not None},
+        {field: a[field] for field in equation.wavefield_offsets(equation.dimensions[-1]) if a[field] is not None},
         _state(equation, a["initial_state"]),
         a["max_vel"],
         a["survey_pad"],
@@ -263,7 +263,7 @@ def _state(equation: Equation, given: Any) -> State | None:
     """A state from the propagator's own kind of state."""
     if given is None:
         return None
-    names = tuple(equation.wavefield_offsets(3))
+    names = tuple(equation.wavefield_offsets(equation.dimensions[-1]))
     validate.old_state(given, (*names, *equation.memory_names))
     fields = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     memory = {name: getattr(given, name) for name in equation.memory_names}

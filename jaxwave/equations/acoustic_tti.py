@@ -40,13 +40,11 @@ References:
 
 from __future__ import annotations
 
-import functools
-
 import jax.numpy as jnp
 import numpy as np
 
-from jaxwave._numerics import points, stencils
-from jaxwave.equations import stability
+from jaxwave._numerics import points
+from jaxwave.equations import rotated_grid, stability
 from jaxwave.equations.acoustic_vti import AcousticVTI, density, stiffnesses
 from jaxwave.equations.base import Model, model
 from jaxwave.equations.scheme import Scheme, Source, Term
@@ -134,18 +132,10 @@ class AcousticTTI(AcousticVTI):
 
     def largest_speed(self, values, spacing, accuracy, kinds=None, enough=0.0) -> float:
         """From the largest buoyancy, stiffness and difference: see :func:`_largest_stiffness`."""
-        fastest, ndim = self.fastest(values), len(spacing)
-        rho = values["rho"] if values["rho"].ndim > ndim else values["rho"][None]
+        rho, fastest = values["rho"], self.fastest(values)
         if not rho.any():
             raise ValueError("`rho` is 0 everywhere: there is nothing but vacuum")
-        faces = kinds or (None,) * 2 * ndim
-        lightest = corner_mean(rho.astype(float), tuple(zip(faces[::2], faces[1::2], strict=True)))
-        lightest = lightest[lightest > 0].min()
-        found = _largest_stiffness(values) / lightest * largest_difference(tuple(spacing), accuracy)
-        of_one, share = stability.of_homogeneous(spacing, accuracy)
-        if found <= of_one * (fastest / share) ** 2:
-            return fastest
-        return max(fastest, stability.speed_of(found, of_one, share))
+        return rotated_grid.largest_speed(_largest_stiffness(values), rho, fastest, spacing, accuracy, kinds)
 
 
 def _tensor(i: int, j: int) -> str:
@@ -181,28 +171,4 @@ def _largest_stiffness(values) -> float:
         return max((c13 - reach).max(), 0) <= min((c13 + reach).min(), most)
 
     least = float(max(c33.max(), c11.max())) * (1 + stability.ROUNDING)
-    most = 2 * least  # with m = 0
-    if enough(least):
-        return least
-    for _ in range(12):
-        middle = (least + most) / 2
-        least, most = (least, middle) if enough(middle) else (middle, most)
-    return most
-
-
-@functools.lru_cache
-def largest_difference(spacing: tuple[float, ...], accuracy: int) -> float:
-    """The largest eigenvalue of minus the Laplacian of averaged differences, on a periodic grid; less at free faces.
-
-    A field that goes on as its antisymmetric image beyond a face is one of those on a periodic grid.
-    """
-    k = np.linspace(0, np.pi, 65)
-    weights = stencils.STAGGERED[accuracy]
-    difference = sum(2 * c * np.sin((j + 1 / 2) * k) for j, c in enumerate(weights)) ** 2
-    average = sum(2 * c * (j + 1 / 2) * np.cos((j + 1 / 2) * k) for j, c in enumerate(weights)) ** 2
-
-    def product(of_axis: int) -> np.ndarray:
-        lines = (difference / h**2 if axis == of_axis else average for axis, h in enumerate(spacing))
-        return functools.reduce(np.multiply.outer, lines)
-
-    return float(sum(product(axis) for axis in range(len(spacing))).max()) * (1 + 1e-3)  # for what lies between the k
+    return rotated_grid.least(enough, least, 2 * least)  # enough with m = 0

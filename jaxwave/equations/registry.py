@@ -10,6 +10,7 @@ from jaxwave.equations.acoustic_vti import AcousticVTI
 from jaxwave.equations.anisotropic import ElasticOrthorhombic, ElasticVTI
 from jaxwave.equations.base import Equation
 from jaxwave.equations.elastic import Elastic
+from jaxwave.equations.elastic_tti import ElasticTTI
 from jaxwave.equations.scalar import Scalar
 from jaxwave.equations.viscoacoustic import Viscoacoustic
 from jaxwave.equations.viscoelastic import Viscoelastic
@@ -21,6 +22,7 @@ EQUATIONS: dict[str, Equation] = {
     "acoustic_vti": AcousticVTI(),
     "acoustic_tti": AcousticTTI(),
     "elastic_vti": ElasticVTI(),
+    "elastic_tti": ElasticTTI(),
     "elastic_orthorhombic": ElasticOrthorhombic(),
     "viscoacoustic": Viscoacoustic(relaxation=ConstantQ((10.0, 100.0), 2)),
     "viscoelastic": Viscoelastic(relaxation=ConstantQ((10.0, 100.0), 2)),
