@@ -76,7 +76,7 @@ def check(which, shape, order, boundary, cuts, modes=("device",), nt=24, n_shots
 
     def misfit(equation, sources, decomposition, mode):
         records = run(decomposition, equation, sources, mode).records
-        return sum(jnp.sum(x ** 2) / jax.lax.stop_gradient(jnp.sum(x ** 2)) for x in records.values())
+        return sum(jnp.sum(x ** 2) / jax.lax.stop_gradient(jnp.sum(x ** 2)) for x in records.values()), records
 
     amplitudes = {kind: f for kind, (f, _) in sources.items()}
 
@@ -84,14 +84,18 @@ def check(which, shape, order, boundary, cuts, modes=("device",), nt=24, n_shots
         def of(equation, amplitudes):
             with_places = {kind: (f, sources[kind][1]) for kind, f in amplitudes.items()}
             return misfit(equation, with_places, decomposition, mode)
-        return jax.jit(jax.grad(of, (0, 1)))(equation, amplitudes)
+        return jax.jit(jax.grad(of, (0, 1), has_aux=True))(equation, amplitudes)
 
-    one = run(None, equation)
     want = gradients(None, "device")
+    if not more:
+        for decomposition in cuts:
+            close("gradient and records", gradients(decomposition, "device"), want)
+        return
+    one = run(None, equation)
     along = jax.tree.map(lambda x: x * rng.uniform(0.9, 1.1, x.shape), equation)
 
     def product(decomposition, mode):
-        return jax.jvp(lambda e: gradients(decomposition, mode, e)[0], (equation,), (along,))[1]
+        return jax.jvp(lambda e: gradients(decomposition, mode, e)[0][0], (equation,), (along,))[1]
 
     for decomposition in cuts:
         out = run(decomposition, equation)
@@ -102,9 +106,9 @@ def check(which, shape, order, boundary, cuts, modes=("device",), nt=24, n_shots
             close(str(mode), gradients(decomposition, mode), want, 1e-12 if mode != REVERSE else 1e-10)
         if products:
             close("product", product(decomposition, modes[0]), product(None, "device"))
-        if more:  # another run goes on from its state
-            after = run(decomposition, equation, state=out.state)
-            close("goes on", after.records, run(None, equation, state=one.state).records)
+        # Another run goes on from its state.
+        after = run(decomposition, equation, state=out.state)
+        close("goes on", after.records, run(None, equation, state=one.state).records)
 
 
 REVERSE = storage.Reverse(segment=8)
