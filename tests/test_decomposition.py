@@ -124,7 +124,8 @@ elif case == "elastic, short":
     layers = jaxwave.Boundary(("free", "pml", "pml", "pml"), (0, 4, 4, 4), 25.0)
     check("elastic", (9, 33), 4, layers, [cut((None, "x"), (2,))], nt=12, more=False)
 elif case == "tiers":
-    check("acoustic", (40, 41), 2, PML, [cut(("z", "x"), (2, 2))], ("cpu", "disk", storage.Recompute(checkpoints=storage.HostStorage())))
+    states_in_ram = storage.Recompute(checkpoints=storage.HostStorage())
+    check("acoustic", (40, 41), 2, PML, [cut(("z", "x"), (2, 2))], ("cpu", "disk", states_in_ram))
 elif case == "elastic":
     # Every kind of source and receiver: strain rates at a cut read cells on its other side.
     layers = jaxwave.Boundary(("free", "pml", "pml", "pml"), (0, 4, 4, 4), 25.0, 0.1)
